@@ -1,0 +1,206 @@
+//! The typed document, one struct a table.
+
+use std::net::{IpAddr, SocketAddr};
+
+use serde::Deserialize;
+
+/// A deployment document that has been parsed and checked.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// Layout of the document: 1.
+    pub version: u32,
+    /// The model that is served.
+    pub model: Model,
+    /// How the engine runs it.
+    #[serde(default)]
+    pub engine: Engine,
+    /// Where the server listens and under which names.
+    #[serde(default)]
+    pub listen: Listen,
+    /// Who may ask.
+    pub clients: Clients,
+    /// Guard rails of sizes, times and parameters.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How the virtual machine gets its address; without meaning in host mode.
+    #[serde(default)]
+    pub network: Network,
+    /// Constants given to the chat template.
+    #[serde(default)]
+    pub template: Template,
+}
+
+/// `[model]`: which file, and the names it is served under.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    /// Id in `/v1/models`; slashes allowed.
+    pub name: String,
+    /// Other ids that select the same model.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// SHA-256 of the GGUF file.
+    #[serde(with = "hex::serde")]
+    pub sha256: [u8; 32],
+    /// Size of the GGUF file in bytes; a disk may be longer, never shorter.
+    pub size_bytes: u64,
+}
+
+/// `[engine]`: context, parallelism, threads.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Engine {
+    /// Context window of one sequence, in tokens (prompt and answer together).
+    pub context_tokens: u32,
+    /// Sequences that are generated at the same time.
+    pub parallel_sequences: u32,
+    /// Tokens of a prompt that enter one batch, so that a long prompt does not stall the others.
+    pub prefill_chunk_tokens: u32,
+    /// Threads of the engine; absent: one a core.
+    pub threads: Option<u32>,
+    /// Seconds without any progress while work is waiting, after which `ready` turns off.
+    pub stall_unready_s: u32,
+    /// Seconds without any progress after which the process ends (the machine restarts clean).
+    pub stall_exit_s: u32,
+}
+
+/// `[listen]`: address and certificate names.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Listen {
+    /// Address and port of the TLS server.
+    pub address: SocketAddr,
+    /// DNS names and IP addresses in the certificate, beside `localhost` and `127.0.0.1`.
+    pub names: Vec<String>,
+}
+
+/// `[clients]`: who may ask.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Clients {
+    /// Whether a token is demanded.
+    pub access: Access,
+    /// SHA-256 of the bearer tokens that are accepted (`lethe token new`).
+    #[serde(default)]
+    pub tokens: Vec<Token>,
+}
+
+/// Whether a bearer token is demanded. There is no default: an operator says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// A bearer token of the list.
+    Token,
+    /// Anyone who reaches the port.
+    Anyone,
+}
+
+/// One accepted token.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Token {
+    /// Name for the operator; never sent by a client.
+    pub name: String,
+    /// SHA-256 of the whole token text, `lth_` included.
+    #[serde(with = "hex::serde")]
+    pub sha256: [u8; 32],
+}
+
+/// `[limits]`: sizes in bytes, times in milliseconds.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Largest request body, in bytes; a larger one is answered 413 before it is read in full.
+    pub body_bytes: u64,
+    /// Time for a TLS handshake and for the headers of a request, each.
+    pub header_timeout_ms: u64,
+    /// Time for a whole request body.
+    pub body_timeout_ms: u64,
+    /// Time a kept-alive connection may be idle.
+    pub idle_timeout_ms: u64,
+    /// Time budget of one request, from its last body byte to its last answer byte.
+    pub request_budget_ms: u64,
+    /// Open connections; one more is closed at once.
+    pub connections: u32,
+    /// Requests that wait for a sequence; one more is answered 429.
+    pub queue_requests: u32,
+    /// Most tokens one answer may have, and the default where the request names none.
+    pub max_tokens: u32,
+    /// Highest `temperature` accepted.
+    pub max_temperature: f32,
+    /// Most `stop` strings.
+    pub max_stop: u32,
+    /// Most `top_logprobs`.
+    pub max_top_logprobs: u32,
+}
+
+/// `[network]`: addressing of the virtual machine.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, tag = "mode", rename_all = "lowercase")]
+pub enum Network {
+    /// DHCPv4.
+    #[default]
+    Dhcp,
+    /// A fixed address.
+    Static {
+        /// Address of the first network device.
+        address: IpAddr,
+        /// Length of its prefix in bits.
+        prefix_bits: u8,
+        /// Default gateway; may lie outside the prefix.
+        #[serde(default)]
+        gateway: Option<IpAddr>,
+    },
+}
+
+/// `[template]`: constants of the chat template.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Template {
+    /// The date (`YYYY-MM-DD`) that `strftime_now` answers; never a clock's.
+    pub date: String,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self {
+            context_tokens: 4096,
+            parallel_sequences: 4,
+            prefill_chunk_tokens: 256,
+            threads: None,
+            stall_unready_s: 60,
+            stall_exit_s: 300,
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self { address: SocketAddr::from(([0, 0, 0, 0], 8443)), names: Vec::new() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body_bytes: 1024 * 1024,
+            header_timeout_ms: 10_000,
+            body_timeout_ms: 30_000,
+            idle_timeout_ms: 60_000,
+            request_budget_ms: 600_000,
+            connections: 256,
+            queue_requests: 64,
+            max_tokens: 4096,
+            max_temperature: 2.0,
+            max_stop: 4,
+            max_top_logprobs: 20,
+        }
+    }
+}
+
+impl Default for Template {
+    fn default() -> Self {
+        Self { date: "2026-01-01".to_owned() }
+    }
+}

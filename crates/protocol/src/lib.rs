@@ -1,0 +1,1 @@
+//! Keyset, attestation statement and report of the ACI protocol.

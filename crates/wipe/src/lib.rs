@@ -1,0 +1,1 @@
+//! Wiping of freed heap memory, for Rust, C and C++ alike.

@@ -1,0 +1,1 @@
+//! The root file system: its list, and a deterministic cpio writer.

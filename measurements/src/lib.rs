@@ -1,0 +1,1 @@
+//! Calculators of what a platform will report for an image.
