@@ -1,4 +1,5 @@
 //! What a request may say: each refusal beside the neighbour that is accepted.
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use openai::{ChatRequest, CompletionRequest, Limits, MAX_LOGIT_BIAS, Refusal, Role, Stream};
 use serde_json::{Value, json};

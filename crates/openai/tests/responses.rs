@@ -1,4 +1,5 @@
 //! The shapes that OpenAI's clients read.
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 use openai::{
     Candidate, ChatChoice, ChatChunk, ChatCompletion, ChatLogprobs, ChatRequest, ChunkChoice, Completion,
