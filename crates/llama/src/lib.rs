@@ -1,1 +1,30 @@
 //! The one safe door to llama.cpp.
+//!
+//! Model ownership and metadata go through `llama-cpp-2`. Loading, vocabulary, context, thread pool, batches and memory
+//! go through `llama-cpp-sys-2` of the same family, because the binding keeps its pointers private and so cannot attach a thread
+//! pool (without one ggml starts threads for every token), set an abort callback, or switch weight repacking off.
+//!
+//! What a caller may rely on:
+//! - **Nothing llama.cpp says reaches a log.** Its log callback drops every line; an abort or an uncaught C++ exception
+//!   prints one fixed line and ends the process through [`Backend::init`]'s hook, without a backtrace or a child process.
+//! - **Weights lie in memory once.** A model is mapped, never copied, and repacking is off unless asked for: a file in a
+//!   memfd is used in place.
+//! - **A released sequence leaves no keys and values behind.** Each sequence has its own slice of the cache
+//!   (`kv_unified = false`), and [`Context::release`] overwrites the rows it used with zeros; [`Context::clear`]
+//!   also zeroes activations and logits of the last batch.
+
+mod backend;
+mod batch;
+mod context;
+mod decode_error;
+mod model;
+mod pool;
+mod rows;
+mod vocabulary;
+
+pub use backend::{Backend, EndHook};
+pub use batch::{Batch, Row};
+pub use context::{Context, ContextError, ContextOptions, StopFlag, Wiping};
+pub use decode_error::DecodeError;
+pub use model::{LoadError, LoadOptions, Model};
+pub use vocabulary::{TokenizeError, Vocabulary};
