@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-/// A deployment document that has been parsed and checked.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+/// A deployment document; [`crate::parse`] is the way to one that has been checked.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Document {
     /// Layout of the document: 1.
@@ -32,7 +32,7 @@ pub struct Document {
 }
 
 /// `[model]`: which file, and the names it is served under.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// Id in `/v1/models`; slashes allowed.
@@ -48,7 +48,7 @@ pub struct Model {
 }
 
 /// `[engine]`: context, parallelism, threads.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Engine {
     /// Context window of one sequence, in tokens (prompt and answer together).
@@ -66,7 +66,7 @@ pub struct Engine {
 }
 
 /// `[listen]`: address and certificate names.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// Address and port of the TLS server.
@@ -76,7 +76,7 @@ pub struct Listen {
 }
 
 /// `[clients]`: who may ask.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clients {
     /// Whether a token is demanded.
@@ -87,7 +87,7 @@ pub struct Clients {
 }
 
 /// Whether a bearer token is demanded. There is no default: an operator says it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
     /// A bearer token of the list.
@@ -97,7 +97,7 @@ pub enum Access {
 }
 
 /// One accepted token.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Token {
     /// Name for the operator; never sent by a client.
@@ -108,7 +108,7 @@ pub struct Token {
 }
 
 /// `[limits]`: sizes in bytes, times in milliseconds.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Largest request body, in bytes; a larger one is answered 413 before it is read in full.
@@ -136,8 +136,10 @@ pub struct Limits {
 }
 
 /// `[network]`: addressing of the virtual machine.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
-#[serde(deny_unknown_fields, tag = "mode", rename_all = "lowercase")]
+///
+/// It is read through a plain struct: serde's tagged enums let unknown keys pass beside a variant without fields.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(try_from = "NetworkKeys", tag = "mode", rename_all = "lowercase")]
 pub enum Network {
     /// DHCPv4.
     #[default]
@@ -149,13 +151,46 @@ pub enum Network {
         /// Length of its prefix in bits.
         prefix_bits: u8,
         /// Default gateway; may lie outside the prefix.
-        #[serde(default)]
         gateway: Option<IpAddr>,
     },
 }
 
+/// `[network]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NetworkKeys {
+    #[serde(default)]
+    mode: Mode,
+    address: Option<IpAddr>,
+    prefix_bits: Option<u8>,
+    gateway: Option<IpAddr>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Mode {
+    #[default]
+    Dhcp,
+    Static,
+}
+
+impl TryFrom<NetworkKeys> for Network {
+    type Error = &'static str;
+
+    fn try_from(keys: NetworkKeys) -> Result<Self, Self::Error> {
+        match keys {
+            NetworkKeys { mode: Mode::Dhcp, address: None, prefix_bits: None, gateway: None } => Ok(Self::Dhcp),
+            NetworkKeys { mode: Mode::Static, address: Some(address), prefix_bits: Some(prefix_bits), gateway } => {
+                Ok(Self::Static { address, prefix_bits, gateway })
+            }
+            NetworkKeys { mode: Mode::Dhcp, .. } => Err("an address beside DHCP"),
+            NetworkKeys { mode: Mode::Static, .. } => Err("a fixed address that is incomplete"),
+        }
+    }
+}
+
 /// `[template]`: constants of the chat template.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Template {
     /// The date (`YYYY-MM-DD`) that `strftime_now` answers; never a clock's.
