@@ -2,4 +2,6 @@
 #![deny(unsafe_code)]
 // every step of the tree is reached from `main.rs` through this library, so that tests can reach it too
 
+pub mod boot;
 pub mod inference;
+pub mod lockdown;

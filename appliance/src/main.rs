@@ -1,1 +1,3 @@
+//! Dispatches: PID 1 boots, any other process is a command line.
+
 fn main() {}

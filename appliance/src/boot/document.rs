@@ -1,0 +1,286 @@
+//! Finds the deployment document: in the image, at fw_cfg, or on a disk, and in exactly one of them.
+//!
+//! More than one is refused rather than ranked: whoever judges a machine by its console or its image must not have to
+//! know an order of precedence, and a host that adds a second document gains nothing but a refusal.
+
+use std::io::{self, Read};
+
+use deployment::{Document, DocumentError, MAX_BYTES};
+
+use super::Refused;
+use super::disks::{self, Content, DiskError};
+use super::mounts::Mounted;
+use super::platform::Platform;
+use super::system::{Disk, System};
+
+/// Where a document baked into the image lies in the initramfs. The image measurement covers it.
+pub const BAKED: &str = "/etc/lethe/config.toml";
+/// The one fw_cfg file that is opened, once.
+pub const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/lethe/config/raw";
+
+/// Where the document was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// In the initramfs: the image measurement covers it.
+    Image,
+    /// QEMU's fw_cfg.
+    FwCfg,
+    /// A disk or partition that begins with `LETHECFG`.
+    Disk,
+    /// A file named on the command line (host mode).
+    File,
+}
+
+impl Source {
+    /// Name on the console and in evidence.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::FwCfg => "fw_cfg",
+            Self::Disk => "disk",
+            Self::File => "file",
+        }
+    }
+}
+
+/// A document whose digest was judged before its first byte was parsed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Bound {
+    /// What it says.
+    pub document: Document,
+    /// SHA-256 of its exact bytes.
+    pub sha256: [u8; 32],
+    /// Its exact bytes, which evidence shows: the document is public.
+    pub bytes: Vec<u8>,
+    /// Where it was.
+    pub source: Source,
+}
+
+/// Why there is no document to go by.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// There is none.
+    #[error("no deployment document: not in the image, not at fw_cfg opt/lethe/config, on no disk")]
+    Missing,
+    /// There are two.
+    #[error("two deployment documents, {first} and {second}: exactly one is allowed")]
+    Ambiguous {
+        /// One place.
+        first: &'static str,
+        /// Another.
+        second: &'static str,
+    },
+    /// It is longer than a document may be.
+    #[error("the deployment document is longer than {MAX_BYTES} bytes")]
+    TooLong,
+    /// Its place cannot be read.
+    #[error("cannot read the deployment document from {place}")]
+    Read {
+        /// Which place.
+        place: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The disks cannot be searched.
+    #[error("cannot look for the deployment document's disk")]
+    Disks(#[source] DiskError),
+    /// The disk with the magic carries no document.
+    #[error("bad deployment document disk")]
+    Unwrap(#[source] deployment::DiskError),
+    /// It does not parse, or says something that is not allowed.
+    #[error(transparent)]
+    Invalid(DocumentError),
+}
+
+impl From<FindError> for Refused {
+    fn from(error: FindError) -> Self {
+        let code = match &error {
+            FindError::Missing => "document-missing",
+            FindError::Ambiguous { .. } | FindError::Disks(DiskError::Ambiguous { .. }) => "document-ambiguous",
+            FindError::TooLong => "document-too-long",
+            FindError::Read { .. } | FindError::Disks(_) => "document-read",
+            FindError::Unwrap(_) => "document-disk",
+            FindError::Invalid(_) => "document-invalid",
+        };
+        Self::new(code, &error)
+    }
+}
+
+/// Finds the document, binds it to the platform, and only then parses it.
+///
+/// # Errors
+/// [`FindError`] if there is not exactly one, or it is not valid.
+pub fn find(system: &impl System, _: &Mounted, platform: Platform) -> Result<Bound, FindError> {
+    let (source, bytes) = locate(system)?;
+    bind(source, bytes, platform)
+}
+
+/// Judges bytes that were read from `source`: length, digest against the platform, then their meaning.
+///
+/// # Errors
+/// [`FindError::TooLong`] or [`FindError::Invalid`].
+pub fn bind(source: Source, bytes: Vec<u8>, platform: Platform) -> Result<Bound, FindError> {
+    if bytes.len() > MAX_BYTES {
+        return Err(FindError::TooLong);
+    }
+    let sha256 = deployment::digest_sha256(&bytes);
+    match platform {
+        // No register to compare with: clients see the digest in the evidence and that nothing binds it.
+        Platform::None => {}
+    }
+    let document = deployment::parse(&bytes).map_err(FindError::Invalid)?;
+    Ok(Bound { document, sha256, bytes, source })
+}
+
+/// Reads the document from the one place that has it.
+fn locate(system: &impl System) -> Result<(Source, Vec<u8>), FindError> {
+    let mut found = None;
+    let mut take = |source: Source, bytes: Option<Vec<u8>>| match (bytes, found.take()) {
+        (None, earlier) => {
+            found = earlier;
+            Ok(())
+        }
+        (Some(bytes), None) => {
+            found = Some((source, bytes));
+            Ok(())
+        }
+        (Some(_), Some((first, _))) => Err(FindError::Ambiguous { first: first.name(), second: source.name() }),
+    };
+    take(Source::Image, file(system, Source::Image, BAKED)?)?;
+    take(Source::FwCfg, file(system, Source::FwCfg, FW_CFG)?)?;
+    take(Source::Disk, disk(system, false)?)?;
+    match found {
+        Some(found) => Ok(found),
+        // Disks may still be appearing, and there is nothing else to go by.
+        None => disk(system, true)?.map(|bytes| (Source::Disk, bytes)).ok_or(FindError::Missing),
+    }
+}
+
+/// One byte more than a document may have is read, so that a longer one shows.
+fn file(system: &impl System, source: Source, path: &str) -> Result<Option<Vec<u8>>, FindError> {
+    system.read(path, MAX_BYTES as u64 + 1).map_err(|error| FindError::Read { place: source.name(), source: error })
+}
+
+fn disk(system: &impl System, wait: bool) -> Result<Option<Vec<u8>>, FindError> {
+    let found = if wait { disks::wait_for(system, Content::Document) } else { disks::find(system, Content::Document) };
+    let Some((_, mut disk)) = found.map_err(FindError::Disks)? else { return Ok(None) };
+    let read = |source| FindError::Read { place: Source::Disk.name(), source };
+    let length = disk.length().map_err(read)?;
+    let mut bytes = Vec::new();
+    // The host may answer a second read differently, so there is only this one.
+    disk.take(length.min(deployment::DISK_MAX_BYTES as u64 + 1)).read_to_end(&mut bytes).map_err(read)?;
+    deployment::unwrap_disk(&bytes).map(|toml| Some(toml.to_vec())).map_err(FindError::Unwrap)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fake::{Call, Fake};
+    use super::super::mounts::mount_all;
+    use super::*;
+
+    fn toml() -> Vec<u8> {
+        format!(
+            "version = 1\n[model]\nname = \"m\"\nsha256 = \"{}\"\nsize_bytes = 131072\n[clients]\naccess = \"anyone\"\n",
+            "ab".repeat(32)
+        )
+        .into_bytes()
+    }
+
+    fn found(system: &Fake) -> Result<Bound, Refused> {
+        let mounted = mount_all(system).unwrap();
+        find(system, &mounted, Platform::None).map_err(Refused::from)
+    }
+
+    fn with_files(files: &[(&str, &[u8])]) -> Fake {
+        Fake {
+            files: files.iter().map(|(path, bytes)| ((*path).to_owned(), bytes.to_vec())).collect(),
+            ..Fake::default()
+        }
+    }
+
+    #[test]
+    fn each_source_is_found_and_gives_the_same_digest() {
+        let toml = toml();
+        let digest = deployment::digest_sha256(&toml);
+        let baked = with_files(&[(BAKED, &toml)]);
+        let fw_cfg = with_files(&[(FW_CFG, &toml)]);
+        let disk = Fake { disks: [("vdb".to_owned(), deployment::wrap_disk(&toml))].into(), ..Fake::default() };
+        for (system, source) in [(baked, Source::Image), (fw_cfg, Source::FwCfg), (disk, Source::Disk)] {
+            let bound = found(&system).unwrap();
+            assert_eq!((bound.source, bound.sha256), (source, digest));
+            assert_eq!(bound.bytes, toml);
+        }
+    }
+
+    #[test]
+    fn two_documents_are_refused_even_when_they_are_the_same() {
+        let toml = toml();
+        let disks = || [("vda".to_owned(), deployment::wrap_disk(&toml))].into();
+        let two = [
+            with_files(&[(BAKED, &toml), (FW_CFG, &toml)]),
+            Fake { disks: disks(), ..with_files(&[(BAKED, &toml)]) },
+            Fake { disks: disks(), ..with_files(&[(FW_CFG, &toml)]) },
+            Fake {
+                disks: ["vda", "vdb"].map(|name| (name.to_owned(), deployment::wrap_disk(&toml))).into(),
+                ..Fake::default()
+            },
+        ];
+        for system in two {
+            assert_eq!(found(&system).unwrap_err().code(), "document-ambiguous");
+        }
+    }
+
+    #[test]
+    fn no_document_is_refused_after_waiting_for_disks() {
+        let system = Fake::default();
+        assert_eq!(found(&system).unwrap_err().code(), "document-missing");
+        assert!(*system.waits.borrow() > 1);
+        let late =
+            Fake { late_disks: vec![(2, "nvme0n1".to_owned(), deployment::wrap_disk(&toml()))], ..Fake::default() };
+        assert_eq!(found(&late).unwrap().source, Source::Disk);
+    }
+
+    #[test]
+    fn a_document_over_the_limit_is_refused_and_one_at_the_limit_is_read() {
+        let mut bytes = toml();
+        bytes.resize(MAX_BYTES, b'\n');
+        assert!(found(&with_files(&[(FW_CFG, &bytes)])).is_ok());
+        bytes.push(b'\n');
+        assert_eq!(found(&with_files(&[(FW_CFG, &bytes)])).unwrap_err().code(), "document-too-long");
+        bytes.resize(1 << 20, b'\n');
+        assert_eq!(found(&with_files(&[(FW_CFG, &bytes)])).unwrap_err().code(), "document-too-long");
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let mut bytes = toml();
+        bytes.extend_from_slice(b"[limits]\nbody_byte = 1\n");
+        let refused = found(&with_files(&[(FW_CFG, &bytes)])).unwrap_err();
+        assert_eq!(refused.code(), "document-invalid");
+        assert!(refused.reason().contains("body_byte"), "{refused}");
+    }
+
+    #[test]
+    fn a_disk_whose_length_lies_is_refused() {
+        let mut disk = deployment::wrap_disk(&toml());
+        disk[8] = disk[8].wrapping_sub(1);
+        let system = Fake { disks: [("vda".to_owned(), disk)].into(), ..Fake::default() };
+        assert_eq!(found(&system).unwrap_err().code(), "document-disk");
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_read_is_no_place_without_a_document() {
+        let system = Fake { fails: Some(Call::Read(FW_CFG.to_owned())), ..with_files(&[(BAKED, &toml())]) };
+        assert_eq!(found(&system).unwrap_err().code(), "document-read");
+    }
+
+    #[test]
+    fn fw_cfg_is_opened_once() {
+        let system = with_files(&[(FW_CFG, &toml())]);
+        found(&system).unwrap();
+        let reads = system.calls().iter().filter(|call| **call == Call::Read(FW_CFG.to_owned())).count();
+        assert_eq!(reads, 1);
+    }
+}
