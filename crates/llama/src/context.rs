@@ -5,7 +5,7 @@
 use std::ffi::c_void;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use llama_cpp_sys_2 as sys;
 
@@ -48,14 +48,26 @@ pub enum ContextError {
     WarmUp(#[source] DecodeError),
 }
 
-/// Ends a running decode when set; shared with other threads.
+/// What other threads share with a running decode: they may stop it and see that it moves.
 #[derive(Debug, Clone, Default)]
-pub struct StopFlag(Arc<AtomicBool>);
+pub struct Signals(Arc<Shared>);
 
-impl StopFlag {
+#[derive(Debug, Default)]
+struct Shared {
+    stop: AtomicBool,
+    steps: AtomicU64,
+}
+
+impl Signals {
     /// Makes the running decode, and every later one, end with [`DecodeError::Stopped`].
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+    pub fn stop(&self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts the operations of all decodes so far; a count that stands still while a decode runs means a stall.
+    #[must_use]
+    pub fn steps(&self) -> u64 {
+        self.0.steps.load(Ordering::Relaxed)
     }
 }
 
@@ -72,7 +84,7 @@ pub enum Wiping {
 pub struct Context {
     raw: NonNull<sys::llama_context>,
     rows: *mut Rows,
-    stop: StopFlag,
+    signals: Signals,
     wiping: Wiping,
     options: ContextOptions,
     vocabulary: u32,
@@ -96,7 +108,7 @@ impl Context {
         let total = check(&options)?;
         let threads = i32::try_from(options.threads).map_err(|_| ContextError::Size("threads"))?;
         let pool = Pool::start(options.threads).ok_or(ContextError::Threads(options.threads))?;
-        let stop = StopFlag::default();
+        let signals = Signals::default();
         let rows = Box::into_raw(Box::new(Rows::default()));
 
         // SAFETY: returns a plain struct by value.
@@ -115,11 +127,11 @@ impl Context {
         params.kv_unified = false;
         params.no_perf = true;
         params.abort_callback = Some(stop_asked);
-        params.abort_callback_data = Arc::as_ptr(&stop.0).cast_mut().cast::<c_void>();
+        params.abort_callback_data = Arc::as_ptr(&signals.0).cast_mut().cast::<c_void>();
         params.cb_eval = Some(on_node);
         params.cb_eval_user_data = rows.cast::<c_void>();
 
-        // SAFETY: the model is alive (and kept by self); the callback data are the flag, kept alive by `stop`, and `rows`, which is
+        // SAFETY: the model is alive (and kept by self); the callback data are the shared state, kept alive by `signals`, and `rows`, which is
         // freed only after the context.
         let raw = unsafe { sys::llama_init_from_model(model.raw(), params) };
         let Some(raw) = NonNull::new(raw) else {
@@ -135,7 +147,7 @@ impl Context {
         // SAFETY: the context is valid; reads one field. llama.cpp lowers it to the context's size.
         let batch_tokens = unsafe { sys::llama_n_batch(raw.as_ptr()) }.min(options.batch_tokens) as usize;
         let mut context =
-            Self { raw, rows, stop, wiping, options, vocabulary, batch_tokens, written, _pool: pool, _model: model };
+            Self { raw, rows, signals, wiping, options, vocabulary, batch_tokens, written, _pool: pool, _model: model };
         context.warm_up().map_err(ContextError::WarmUp)?;
         Ok(context)
     }
@@ -242,13 +254,20 @@ impl Context {
     }
 
     /// Ends all sequences and overwrites the whole cache, the activations and the logits with zeros.
+    pub fn clear(&mut self) {
+        self.clear_cache();
+        self.clear_scratch();
+    }
+
+    /// Overwrites the activations and the logits of the last batch with zeros. Call it while no sequence lives: sequence 0 is
+    /// released.
     ///
     /// Costs the time of one token: the activations' buffer may have moved since it was last seen, so a blank token is decoded to
     /// find it, and overwritten with everything else.
-    pub fn clear(&mut self) {
-        self.clear_cache();
+    pub fn clear_scratch(&mut self) {
+        self.release(0);
         let found = self.decode_blank().is_ok();
-        self.clear_cache();
+        self.release(0);
         if !found {
             return;
         }
@@ -276,10 +295,10 @@ impl Context {
         self.wiping
     }
 
-    /// The flag that ends a decode.
+    /// The door for other threads to a running decode.
     #[must_use]
-    pub fn stop_flag(&self) -> StopFlag {
-        self.stop.clone()
+    pub fn signals(&self) -> Signals {
+        self.signals.clone()
     }
 
     /// Sizes it was made with.
@@ -326,7 +345,10 @@ fn check(options: &ContextOptions) -> Result<u32, ContextError> {
     i32::try_from(total).map_err(|_| ContextError::Size("context")).map(|_| total)
 }
 
-unsafe extern "C" fn stop_asked(flag: *mut c_void) -> bool {
-    // SAFETY: `flag` is the address of the AtomicBool behind the context's StopFlag, which outlives the context.
-    unsafe { &*flag.cast::<AtomicBool>() }.load(Ordering::Relaxed)
+/// Called by ggml before each operation of a graph.
+unsafe extern "C" fn stop_asked(shared: *mut c_void) -> bool {
+    // SAFETY: the address of the state behind the context's Signals, which outlives the context; all of it is atomic.
+    let shared = unsafe { &*shared.cast::<Shared>() };
+    shared.steps.fetch_add(1, Ordering::Relaxed);
+    shared.stop.load(Ordering::Relaxed)
 }

@@ -10,8 +10,8 @@
 //! - **Weights lie in memory once.** A model is mapped, never copied, and repacking is off unless asked for: a file in a
 //!   memfd is used in place.
 //! - **A released sequence leaves no keys and values behind.** Each sequence has its own slice of the cache
-//!   (`kv_unified = false`), and [`Context::release`] overwrites the rows it used with zeros; [`Context::clear`]
-//!   also zeroes activations and logits of the last batch.
+//!   (`kv_unified = false`), and [`Context::release`] overwrites the rows it used with zeros;
+//!   [`Context::clear_scratch`] does the same to activations and logits, [`Context::clear`] to everything.
 
 mod backend;
 mod batch;
@@ -24,7 +24,7 @@ mod vocabulary;
 
 pub use backend::{Backend, EndHook};
 pub use batch::{Batch, Row};
-pub use context::{Context, ContextError, ContextOptions, StopFlag, Wiping};
+pub use context::{Context, ContextError, ContextOptions, Signals, Wiping};
 pub use decode_error::DecodeError;
 pub use model::{LoadError, LoadOptions, Model};
 pub use vocabulary::{TokenizeError, Vocabulary};
