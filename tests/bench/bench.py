@@ -1,0 +1,204 @@
+"""Benchmarks of host mode and of the emulated machine; called by scripts/bench, prints Markdown."""
+
+import argparse
+import http.client
+import json
+import os
+import pathlib
+import platform
+import re
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+CONTEXT, PARALLEL, ROUNDS = 2048, 4, 5
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP over a UNIX socket."""
+
+    def __init__(self, path):
+        super().__init__("localhost", timeout=300)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(self.path)
+
+
+def document(model, work, threads):
+    """Writes a deployment document open to anyone, as our own tool makes it."""
+    path = work / "lethe.toml"
+    subprocess.run(["lethe-image", "config", "new", "--model", model, "--name", "bench", "--anyone", "--out", path],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    text = path.read_text()
+    for key, value in {"context_tokens": CONTEXT, "parallel_sequences": PARALLEL, "threads": threads}.items():
+        text, found = re.subn(rf"(?m)^#?\s*{key}\s*=.*$", f"{key} = {value}", text, count=1)
+        if not found:
+            sys.exit(f"the document has no line for {key}")
+    path.write_text(text)
+    return path
+
+
+def memory(pid):
+    """Resident set in bytes, by kind."""
+    text = pathlib.Path(f"/proc/{pid}/status").read_text()
+    return {name: int(size) * 1024 for name, size in re.findall(r"(?m)^(VmRSS|RssAnon|RssFile|RssShmem):\s+(\d+) kB", text)}
+
+
+class Server:
+    """A host-mode server on a UNIX socket."""
+
+    def __init__(self, model, work, threads):
+        self.socket = str(work / "lethe.sock")
+        config = document(model, work, threads)
+        self.log = open(work / "server.log", "w")
+        self.process = subprocess.Popen(["lethe-appliance", "serve", "--config", config, "--model", model,
+                                         "--listen", f"unix:{self.socket}", "--insecure-host"], stdout=self.log, stderr=self.log)
+        for _ in range(600):
+            if os.path.exists(self.socket):
+                break
+            time.sleep(0.05)
+
+    def decode(self, tokens):
+        """Tokens a second from the first to the last token of one stream."""
+        connection = UnixConnection(self.socket)
+        connection.request("POST", "/v1/completions", json.dumps({
+            "model": "bench", "prompt": "Once upon a time", "max_tokens": tokens, "temperature": 0,
+            "ignore_eos": True, "stream": True, "stream_options": {"include_usage": True}}), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        first = last = None
+        count = 0
+        for line in answer:
+            if line.startswith(b"data: {"):
+                event = json.loads(line[6:])
+                if event.get("choices") and event["choices"][0].get("text"):
+                    last = time.perf_counter()
+                    first = first or last
+                if event.get("usage"):
+                    count = event["usage"]["completion_tokens"]
+        if answer.status != 200 or count != tokens:
+            sys.exit(f"status {answer.status}, {count} of {tokens} tokens")
+        return (count - 1) / (last - first)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def llama_bench(peer, model, threads):
+    """tg128 of llama-bench, one repetition, tokens a second."""
+    out = subprocess.run([f"{peer}/llama-bench", "-m", model, "-t", str(threads), "-p", "0", "-n", "128", "-r", "1", "-o", "json"],
+                         check=True, capture_output=True, text=True).stdout
+    return json.loads(out)[0]["avg_ts"]
+
+
+def llama_server_memory(peer, model, threads):
+    """Resident memory of an idle llama-server that has answered once."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    process = subprocess.Popen([f"{peer}/llama-server", "-m", model, "-t", str(threads), "-c", str(CONTEXT * PARALLEL),
+                                "-np", str(PARALLEL), "--port", str(port), "--host", "127.0.0.1"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(600):
+            try:
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+                connection.request("POST", "/completion", json.dumps({"prompt": "Once", "n_predict": 8}))
+                if connection.getresponse().status == 200:
+                    break
+            except OSError:
+                pass
+            time.sleep(0.1)
+        return memory(process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def kv_bytes():
+    """SmolLM2-135M: 30 layers, 3 KV heads of 64, keys and values, 16 bit."""
+    return 30 * 3 * 64 * 2 * 2 * CONTEXT * PARALLEL
+
+
+def host(arguments, work):
+    threads = os.cpu_count()
+    ours, theirs, ratios = [], [], []
+    server = Server(arguments.model, work, threads)
+    server.decode(16)
+    for _ in range(ROUNDS):
+        ours.append(server.decode(128))
+        theirs.append(llama_bench(arguments.peer, arguments.model, threads))
+        ratios.append(ours[-1] / theirs[-1])
+    mine = memory(server.process.pid)
+    server.stop()
+    peers = llama_server_memory(arguments.peer, arguments.model, threads)
+    weights = os.path.getsize(arguments.model)
+    print("## Host mode, one stream, decode\n")
+    print(f"`scripts/bench host`; {ROUNDS} alternating rounds, {threads} threads, SmolLM2-135M Q4_1, 128 tokens\n")
+    print("| | minimum | median | maximum |\n|---|---|---|---|")
+    for name, values in (("lethe-appliance, tokens/s through its socket", ours), ("llama-bench tg128, tokens/s", theirs), ("ratio", ratios)):
+        print(f"| {name} | {min(values):.2f} | {statistics.median(values):.2f} | {max(values):.2f} |")
+    print("\n## Host mode, resident memory\n")
+    print(f"Both after answering once, context {CONTEXT} × {PARALLEL}; beyond = resident − weights ({weights / 2**20:.1f} MiB) − KV cache ({kv_bytes() / 2**20:.1f} MiB)\n")
+    print("| | resident MiB | anonymous | file | shared | beyond MiB |\n|---|---|---|---|---|---|")
+    for name, parts in (("lethe-appliance", mine), ("llama-server", peers)):
+        beyond = parts["VmRSS"] - weights - kv_bytes()
+        cells = [parts[key] / 2**20 for key in ("VmRSS", "RssAnon", "RssFile", "RssShmem")] + [beyond / 2**20]
+        print(f"| {name} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |")
+    print()
+
+
+def boot(arguments, work, model, name):
+    """Boots once; seconds from QEMU's start to each stage, as the console tells, and to the first answered token."""
+    config = document(model, work, os.cpu_count())
+    machine = f"bench-{os.getpid()}-{name}"
+    start = time.perf_counter()
+    subprocess.run(["lethe-image", "boot", "--image", arguments.image, "--model", model, "--config", config, "--name", machine,
+                    "--detach", "--no-check"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    ready = time.perf_counter() - start
+    entry = next(m for m in json.loads(subprocess.run(["lethe-image", "list", "--json"], check=True, capture_output=True).stdout)
+                 if m["name"] == machine)
+    answer = subprocess.run(["lethe", "chat", entry["url"], "--allow-no-tee", "--ask", "What is the capital of France?",
+                             "--max-tokens", "1", "--temperature", "0"], check=True, capture_output=True, text=True)
+    first = time.perf_counter() - start
+    console = subprocess.run(["lethe-image", "logs", machine], check=True, capture_output=True, text=True).stdout
+    subprocess.run(["lethe-image", "delete", machine, "--force"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    stages = re.findall(r"(?m)^lethe: (stage \w+|ready).*?\bms=(\d+)", console)
+    return ready, first, stages, answer.stdout.strip()
+
+
+def vm(arguments, work):
+    print("## Emulated machine (QEMU -kernel, TCG)\n\n`scripts/bench vm`\n")
+    print("| model | run | `lethe-image boot` to ready, s | to the first answered token, s | guest's clock at each stage, ms |\n|---|---|---|---|---|")
+    for name, model, runs in (("tiny-random-llama", arguments.tiny, 3), ("SmolLM2-135M Q4_1", arguments.model, 1)):
+        for run in range(runs):
+            ready, first, stages, _ = boot(arguments, work, model, f"{run}-{pathlib.Path(model).stem[:4].lower()}")
+            print(f"| {name} | {run + 1} | {ready:.2f} | {first:.2f} | " + ", ".join(f"{s.removeprefix('stage ')} {ms}" for s, ms in stages) + " |")
+    print()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    for name in ("peer", "model", "tiny", "image"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("what", nargs="+", choices=["host", "vm", "all"])
+    arguments = parser.parse_args()
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
+    print(f"# Benchmarks, {time.strftime('%Y-%m-%d')}\n\n{os.cpu_count()} cores of {cpu}, Linux {platform.release().split('-')[0]}\n")
+    work = pathlib.Path(tempfile.mkdtemp())
+    try:
+        if {"host", "all"} & set(arguments.what):
+            host(arguments, work)
+        if {"vm", "all"} & set(arguments.what):
+            vm(arguments, work)
+    finally:
+        shutil.rmtree(work)
+
+
+main()

@@ -1,0 +1,160 @@
+//! Machines that answer: through QEMU's loader and through OVMF with a TPM, with random weights and with a real model.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lethe_tests::guest::free_port;
+use lethe_tests::{document, program};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A detached machine, deleted when the test ends.
+struct Machine {
+    name: String,
+    url: String,
+    _directory: TempDir,
+}
+
+impl Machine {
+    fn boot(name: &str, model: &Path, extra: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a directory for the document");
+        let config = directory.path().join("lethe.toml");
+        std::fs::write(&config, document::for_model(model, "")).expect("the document is written");
+        let name = format!("test-{name}-{}", std::process::id());
+        let mut machine = Self { name, url: String::new(), _directory: directory };
+        let image = program::image();
+        let output = Command::new(program::program("lethe-image"))
+            .args(["boot", "--detach", "--name", &machine.name, "--image"])
+            .args([image.as_os_str(), "--model".as_ref(), model.as_os_str(), "--config".as_ref(), config.as_os_str()])
+            .args(extra)
+            .output()
+            .expect("lethe-image starts");
+        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), machine.log());
+        let list = program::run("lethe-image", &["list", "--json"]);
+        let list: Value = serde_json::from_slice(&list.stdout).expect("the list is JSON");
+        let list = list.as_array().expect("a list of machines");
+        let entry = list.iter().find(|entry| entry["name"] == machine.name.as_str()).expect("our machine is listed");
+        machine.url = entry["url"].as_str().expect("it has an address").to_owned();
+        machine
+    }
+
+    fn log(&self) -> String {
+        String::from_utf8_lossy(&program::run("lethe-image", &["logs", &self.name]).stdout).into_owned()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = program::run("lethe-image", &["delete", &self.name, "--force"]);
+    }
+}
+
+/// One greedy answer.
+fn ask(url: &str, text: &str, tokens: &str) -> String {
+    let arguments = ["chat", url, "--allow-no-tee", "--ask", text, "--max-tokens", tokens, "--temperature", "0", "--wait", "60"];
+    let output = program::run("lethe", &arguments);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("an answer is UTF-8")
+}
+
+/// The same program in host mode, ended when the test ends.
+struct Host {
+    process: Child,
+    url: String,
+    _directory: TempDir,
+}
+
+impl Host {
+    fn serve(model: &Path) -> Self {
+        let directory = TempDir::new().expect("a directory for the document");
+        let config = directory.path().join("lethe.toml");
+        std::fs::write(&config, document::for_model(model, "")).expect("the document is written");
+        let listen = format!("127.0.0.1:{}", free_port());
+        let process = Command::new(program::program("lethe-appliance"))
+            .args(["serve", "--listen", &listen, "--insecure-host", "--config"])
+            .args([config.as_os_str(), "--model".as_ref(), model.as_os_str()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("lethe-appliance starts");
+        Self { process, url: format!("https://{listen}"), _directory: directory }
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+#[test]
+fn a_machine_from_qemus_loader_answers_and_stops() {
+    let start = Instant::now();
+    let machine = Machine::boot("kernel", &program::tiny_model(), &[]);
+    eprintln!("lethe-image boot to ready, tiny model: {:.2} s", start.elapsed().as_secs_f64());
+    let answer = ask(&machine.url, "hello", "8");
+    assert_eq!(answer, ask(&machine.url, "hello", "8"), "a greedy answer repeats");
+    let refused = program::run("lethe", &["verify", &machine.url]);
+    assert_eq!(refused.status.code(), Some(3), "a machine without evidence is refused unless told otherwise");
+    let accepted = program::run("lethe", &["verify", &machine.url, "--allow-no-tee"]);
+    assert_eq!(accepted.status.code(), Some(0), "{}", String::from_utf8_lossy(&accepted.stderr));
+    let stopped = program::run("lethe-image", &["stop", &machine.name]);
+    assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+    let gone = program::run("lethe", &["verify", &machine.url, "--allow-no-tee"]);
+    assert_eq!(gone.status.code(), Some(4), "nobody answers after a stop");
+}
+
+#[test]
+fn a_machine_from_ovmf_with_a_tpm_answers() {
+    let start = Instant::now();
+    let machine = Machine::boot("ovmf", &program::tiny_model(), &["--firmware", "ovmf", "--tee", "tpm2"]);
+    eprintln!("lethe-image boot to ready, OVMF and swtpm, tiny model: {:.2} s", start.elapsed().as_secs_f64());
+    ask(&machine.url, "hello", "8");
+}
+
+#[test]
+fn a_real_model_answers_in_the_machine_as_it_does_outside() {
+    let model = program::real_model();
+    let question = "What is the capital of France?";
+    let host = Host::serve(&model);
+    let outside = ask(&host.url, question, "12");
+    drop(host);
+    let start = Instant::now();
+    let machine = Machine::boot("real", &model, &[]);
+    eprintln!("lethe-image boot to ready, SmolLM2: {:.2} s", start.elapsed().as_secs_f64());
+    let inside = ask(&machine.url, question, "12");
+    eprintln!("and to the whole answer: {:.2} s", start.elapsed().as_secs_f64());
+    for line in machine.log().lines().filter(|line| line.contains("stage model") || line.contains("lethe: ready")) {
+        eprintln!("{line}");
+    }
+    assert!(inside.contains("Paris"), "{inside}");
+    assert_eq!(inside, outside);
+}
+
+#[test]
+fn an_attached_machine_ends_with_its_program() {
+    let model = program::tiny_model();
+    let directory = TempDir::new().expect("a directory for the document");
+    let config = directory.path().join("lethe.toml");
+    std::fs::write(&config, document::for_model(&model, "")).expect("the document is written");
+    let port = free_port().to_string();
+    let name = format!("test-attached-{}", std::process::id());
+    let mut process = Command::new(program::program("lethe-image"))
+        .args(["boot", "--name", &name, "--port", &port, "--image"])
+        .args([program::image().as_os_str(), "--model".as_ref(), model.as_os_str(), "--config".as_ref(), config.as_os_str()])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("lethe-image starts");
+    let url = format!("https://127.0.0.1:{port}");
+    ask(&url, "hello", "4");
+    process.kill().expect("SIGKILL is sent");
+    process.wait().expect("it ends");
+    thread::sleep(Duration::from_millis(500));
+    let gone = program::run("lethe", &["verify", &url, "--allow-no-tee"]);
+    let _ = program::run("lethe-image", &["delete", &name, "--force"]);
+    assert_eq!(gone.status.code(), Some(4), "QEMU does not outlive the program that started it");
+}

@@ -1,0 +1,68 @@
+//! What a machine shows to the network: one port, which random bytes do not bring down.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use lethe_tests::guest::{LIMIT, Plan, wire_ports};
+use lethe_tests::scan::Wire;
+use lethe_tests::{document, program};
+
+const OURS: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+const GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 15);
+const FIXED: &str = "[network]\nmode = \"static\"\naddress = \"10.0.2.15\"\nprefix_bits = 24\n";
+
+#[test]
+fn a_scan_of_all_tcp_ports_finds_exactly_one_open() {
+    let model = program::tiny_model();
+    let mut plan = Plan::new(&program::image(), &model, Some(document::for_model(&model, FIXED).as_bytes()));
+    let (socket, theirs) = wire_ports().expect("two free ports");
+    plan.wire = Some((socket.local_addr().expect("it is bound").port(), theirs));
+    let wire = Wire::new(socket, SocketAddr::from(([127, 0, 0, 1], theirs)), OURS, GUEST).expect("a wire");
+    let mut guest = plan.start();
+    guest.line("lethe: ready");
+    let mac = wire.resolve(LIMIT).expect("the guest answers ARP");
+    let ports = wire.scan(mac, LIMIT).expect("the wire holds");
+    assert_eq!(ports.open.into_iter().collect::<Vec<_>>(), [8443]);
+    assert_eq!(ports.closed.len(), 65_534, "every other port says that it is closed");
+    assert!(guest.runs());
+}
+
+/// xorshift64*: the same strings on every run.
+fn random_bytes(state: &mut u64, length: usize) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(length);
+    for _ in 0..length {
+        *state ^= *state >> 12;
+        *state ^= *state << 25;
+        *state ^= *state >> 27;
+        bytes.push((state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 56) as u8);
+    }
+    bytes
+}
+
+#[test]
+fn a_thousand_random_byte_strings_leave_the_machine_serving() {
+    let model = program::tiny_model();
+    let plan = Plan::new(&program::image(), &model, Some(document::for_model(&model, "").as_bytes()));
+    let mut guest = plan.start();
+    guest.line("lethe: ready");
+    let mut state = 0x1e7e_1e7e_1e7e_1e7e;
+    for round in 0..1000_usize {
+        let mut bytes = random_bytes(&mut state, 1 + round * 37 % 4096);
+        if round % 2 == 0 {
+            // half of them begin like a TLS record, so that they get past the first byte
+            let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX).to_be_bytes();
+            bytes.splice(0..0, [22, 3, 1, length[0], length[1]]);
+        }
+        let mut stream = TcpStream::connect(("127.0.0.1", guest.port)).expect("the port stays open");
+        stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a time limit");
+        let _ = stream.write_all(&bytes);
+        if round % 10 == 0 {
+            let _ = stream.read(&mut [0; 64]);
+        }
+    }
+    let url = format!("https://127.0.0.1:{}", guest.port);
+    let answer = program::run("lethe", &["chat", &url, "--allow-no-tee", "--ask", "hello", "--max-tokens", "4", "--wait", "60"]);
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    assert!(guest.runs());
+}

@@ -1,0 +1,217 @@
+//! A virtual machine under test, started straight from its QEMU command line.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::net::{TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lethe_image::machine::{Accel, Attack, Firmware, Load, Machine, Name, Network, Tee, arguments};
+use tempfile::TempDir;
+
+/// How long an emulated machine may take to a line or to its end.
+pub const LIMIT: Duration = Duration::from_secs(120);
+
+/// A plan of a machine, to be changed before it starts.
+pub struct Plan {
+    /// The machine as `lethe-image` would describe it.
+    pub machine: Machine,
+    /// UDP ports that carry raw frames (ours, QEMU's) in the place of the forwarded port.
+    pub wire: Option<(u16, u16)>,
+    directory: TempDir,
+}
+
+/// A running machine.
+pub struct Guest {
+    process: Child,
+    console: Arc<Mutex<Vec<u8>>>,
+    /// Port on 127.0.0.1 that reaches the server.
+    pub port: u16,
+    _directory: TempDir,
+}
+
+impl Plan {
+    /// The image as QEMU's `-kernel`, with a document given through fw_cfg.
+    ///
+    /// # Panics
+    /// When a file of the machine cannot be written.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its files")]
+    pub fn new(image: &Path, model: &Path, document: Option<&[u8]>) -> Self {
+        let directory = TempDir::new().expect("a directory for the machine");
+        let document = document.map(|bytes| {
+            let path = directory.path().join("lethe.toml");
+            fs::write(&path, bytes).expect("the document is written");
+            path
+        });
+        let machine = Machine {
+            name: "test".parse::<Name>().expect("a name"),
+            accel: Accel::Tcg,
+            cpus: 2,
+            memory_mib: 1024,
+            firmware: Firmware::None,
+            load: Load::Kernel(image.to_path_buf()),
+            tee: Tee::None,
+            model: model.to_path_buf(),
+            document,
+            network: Network { host_port: free_port(), guest_port: 8443, fixed: None },
+            attack: Attack::default(),
+        };
+        Self { machine, wire: None, directory }
+    }
+
+    /// Puts a file of these bytes into the machine's directory.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without its files")]
+    pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.directory.path().join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).expect("its directory is made");
+        }
+        fs::write(&path, bytes).expect("the file is written");
+        path
+    }
+
+    /// Boots through OVMF instead of QEMU's own loader; the image stays as `-kernel`.
+    ///
+    /// # Panics
+    /// When OVMF is not installed.
+    #[expect(clippy::expect_used, reason = "a test cannot go on without firmware")]
+    pub fn ovmf(&mut self) -> &mut Self {
+        let vars = fs::read("/usr/share/OVMF/OVMF_VARS_4M.fd").expect("the package ovmf is installed");
+        let vars = self.file("vars.fd", &vars);
+        self.machine.firmware = Firmware::Ovmf { code: "/usr/share/OVMF/OVMF_CODE_4M.fd".into(), vars };
+        self
+    }
+
+    /// Boots from an EFI system partition with these files, not with `-kernel`.
+    pub fn esp(&mut self, files: &[(&str, &[u8])]) -> &mut Self {
+        for (name, bytes) in files {
+            self.file(&format!("esp/{name}"), bytes);
+        }
+        self.machine.load = Load::Esp(self.directory.path().join("esp"));
+        self
+    }
+
+    /// Starts it.
+    ///
+    /// # Panics
+    /// When QEMU is not installed.
+    #[must_use]
+    #[expect(clippy::expect_used, reason = "a test cannot go on without QEMU")]
+    pub fn start(self) -> Guest {
+        let mut list = arguments(&self.machine);
+        if let Some((ours, theirs)) = self.wire {
+            carry_frames(&mut list, ours, theirs);
+        }
+        let log = File::create(self.directory.path().join("qemu.log")).expect("a log for QEMU");
+        let mut process = Command::new("qemu-system-x86_64")
+            .args(&list)
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("qemu-system-x86_64 starts");
+        let console = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&console);
+        let mut pipe = process.stdout.take().expect("the console is a pipe");
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = pipe.read(&mut buffer) {
+                sink.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..count]);
+            }
+        });
+        Guest { process, console, port: self.machine.network.host_port, _directory: self.directory }
+    }
+}
+
+impl Guest {
+    /// Everything the console has shown.
+    #[must_use]
+    pub fn console(&self) -> String {
+        String::from_utf8_lossy(&self.console.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+
+    /// Waits for a console line that contains `text`, and gives the line back.
+    ///
+    /// # Panics
+    /// With the whole console, when the machine ends or [`LIMIT`] passes before.
+    #[expect(clippy::panic, reason = "the console is what a person needs to see then")]
+    pub fn line(&mut self, text: &str) -> String {
+        let start = Instant::now();
+        loop {
+            let ended = matches!(self.process.try_wait(), Ok(Some(_)));
+            if let Some(line) = self.console().lines().find(|line| line.contains(text)) {
+                return line.trim().to_owned();
+            }
+            if ended || start.elapsed() > LIMIT {
+                thread::sleep(Duration::from_millis(100));
+                panic!("no line {text:?} (ended: {ended}) on this console:\n{}", self.console());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits until the machine has switched itself off, and gives the whole console back.
+    ///
+    /// # Panics
+    /// With the whole console, when [`LIMIT`] passes before.
+    #[expect(clippy::panic, reason = "the console is what a person needs to see then")]
+    pub fn off(&mut self) -> String {
+        let start = Instant::now();
+        while !matches!(self.process.try_wait(), Ok(Some(_))) {
+            assert!(start.elapsed() < LIMIT, "still running after {LIMIT:?}:\n{}", self.console());
+            thread::sleep(Duration::from_millis(20));
+        }
+        thread::sleep(Duration::from_millis(100)); // the reader drains the pipe
+        self.console()
+    }
+
+    /// Whether the machine still runs.
+    pub fn runs(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A TCP port on 127.0.0.1 that nobody uses now.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+#[expect(clippy::expect_used, reason = "a test cannot go on without a port")]
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
+}
+
+/// Two UDP sockets' worth of ports for a wire: ours, bound, and the number of QEMU's.
+///
+/// # Errors
+/// When no port is free.
+pub fn wire_ports() -> io::Result<(UdpSocket, u16)> {
+    let ours = UdpSocket::bind("127.0.0.1:0")?;
+    let theirs = UdpSocket::bind("127.0.0.1:0")?.local_addr()?.port();
+    Ok((ours, theirs))
+}
+
+/// Replaces the user network with raw frames over UDP.
+#[expect(clippy::panic, reason = "the command line always has a network")]
+fn carry_frames(list: &mut [OsString], ours: u16, theirs: u16) {
+    let Some(place) = list.iter().position(|option| option == "-netdev") else { panic!("no -netdev in {list:?}") };
+    if let Some(value) = list.get_mut(place + 1) {
+        *value = format!("socket,id=net,udp=127.0.0.1:{ours},localaddr=127.0.0.1:{theirs}").into();
+    }
+}
