@@ -20,6 +20,16 @@ pub enum TeeType {
     None,
 }
 
+impl TeeType {
+    /// The name as the report has it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+        }
+    }
+}
+
 /// Where the running code comes from. Outside of what hardware signs: a verifier needs measured evidence for it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceProvenance {

@@ -1,0 +1,84 @@
+//! Bearer tokens.
+
+use ::http::HeaderMap;
+use ::http::header::AUTHORIZATION;
+use deployment::{Access, Clients, token};
+use subtle::{Choice, ConstantTimeEq};
+
+use super::error::ApiError;
+
+/// Lets a request pass that has one of the document's tokens, or any where the document says so.
+///
+/// An absent, a malformed and a wrong token get the same answer. The comparison looks at every entry of the list,
+/// whichever matches.
+///
+/// # Errors
+/// [`ApiError::Unauthorized`].
+pub(super) fn admit(headers: &HeaderMap, clients: &Clients) -> Result<(), ApiError> {
+    match clients.access {
+        Access::Anyone => Ok(()),
+        Access::Token => {
+            let digest = bearer(headers).and_then(|token| token::digest(token).ok()).ok_or(ApiError::Unauthorized)?;
+            let found = clients.tokens.iter().fold(Choice::from(0), |found, token| found | token.sha256.ct_eq(&digest));
+            if bool::from(found) { Ok(()) } else { Err(ApiError::Unauthorized) }
+        }
+    }
+}
+
+/// The token of the one `Authorization: Bearer` header.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next()?, values.next()) else { return None };
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
+}
+
+#[cfg(test)]
+mod tests {
+    use ::http::HeaderValue;
+    use deployment::Token;
+
+    use super::*;
+
+    fn clients(tokens: &[&str]) -> Clients {
+        let entry = |text: &&str| Token { name: "t".to_owned(), sha256: token::digest(text).expect("token") };
+        Clients { access: Access::Token, tokens: tokens.iter().map(entry).collect() }
+    }
+
+    fn with(values: &[&str]) -> HeaderMap {
+        values.iter().map(|value| (AUTHORIZATION, HeaderValue::from_str(value).expect("value"))).collect()
+    }
+
+    #[test]
+    fn a_token_of_the_list_passes_and_everything_else_does_not() {
+        let texts: Vec<_> = (1..=3).map(|byte| token::text(&[byte; 32])).collect();
+        let other = token::text(&[4; 32]);
+        let clients = clients(&texts.iter().map(|text| text.as_str()).collect::<Vec<_>>());
+        for text in &texts {
+            assert!(admit(&with(&[&format!("Bearer {}", text.as_str())]), &clients).is_ok());
+            assert!(admit(&with(&[&format!("bearer {}", text.as_str())]), &clients).is_ok());
+        }
+        let good = format!("Bearer {}", texts[0].as_str());
+        let wrong = [
+            vec![],
+            vec!["Bearer"],
+            vec!["Bearer "],
+            vec![texts[0].as_str()],
+            vec!["Basic abc"],
+            vec![&good[..good.len() - 1]],
+            vec![&good, &good],
+        ];
+        for values in wrong {
+            assert!(matches!(admit(&with(&values), &clients), Err(ApiError::Unauthorized)), "{values:?}");
+        }
+        assert!(admit(&with(&[&format!("Bearer {}", other.as_str())]), &clients).is_err());
+    }
+
+    #[test]
+    fn anyone_passes_only_where_the_document_says_so() {
+        let mut clients = clients(&[]);
+        assert!(admit(&with(&[]), &clients).is_err());
+        clients.access = Access::Anyone;
+        assert!(admit(&with(&[]), &clients).is_ok());
+    }
+}

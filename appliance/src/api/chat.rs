@@ -1,0 +1,90 @@
+//! `POST /v1/chat/completions`.
+
+use openai::{
+    ChatChoice, ChatChunk, ChatCompletion, ChatLogprobs, ChatRequest, ChunkChoice, Delta, FinishReason, Usage,
+};
+
+use super::answer::{Answer, Request, json, no_query};
+use super::error::ApiError;
+use super::generation::{self, Order, Wire, token_logprobs};
+use super::head::AnswerHead;
+use super::state::State;
+use super::template::RenderFailure;
+use crate::inference::Logprob;
+
+/// Answers a chat request.
+pub(super) async fn answer(state: &State, request: Request) -> Result<Answer, ApiError> {
+    no_query(request.query.as_deref())?;
+    let (order, wire) = prepare(state, &request)?;
+    // the body is wiped before the answer begins
+    drop(request);
+    generation::answer(state, order, wire).await
+}
+
+/// Everything before the engine: bytes in, effective prompt out.
+fn prepare(state: &State, request: &Request) -> Result<(Order, ChatWire), ApiError> {
+    let chat = ChatRequest::parse(&request.body, &state.field_limits())?;
+    let model = state.find_model(&chat.model).ok_or(ApiError::ModelNotFound)?;
+    let template = state.template().ok_or(ApiError::NoChatTemplate)?;
+    let prompt = template.render(&chat.template_messages()).map_err(|failure| match failure {
+        RenderFailure::Refused => ApiError::TemplateRefuses,
+        RenderFailure::Failed => ApiError::Internal,
+    })?;
+    let wire = ChatWire {
+        head: AnswerHead::new("chatcmpl-", request.id, model, state),
+        logprobs: chat.parameters.logprobs.is_some(),
+        include_usage: chat.parameters.stream.is_some_and(|stream| stream.include_usage),
+    };
+    Ok((Order { id: request.id, prompt, parse_special: true, parameters: chat.parameters }, wire))
+}
+
+/// How chat answers are written.
+struct ChatWire {
+    head: AnswerHead,
+    logprobs: bool,
+    include_usage: bool,
+}
+
+impl ChatWire {
+    fn chunk(&self, delta: Delta<'_>, logprobs: Option<ChatLogprobs<'_>>, finish: Option<FinishReason>) -> Vec<u8> {
+        json(&ChatChunk {
+            head: self.head.of("chat.completion.chunk"),
+            choices: vec![ChunkChoice { index: 0, delta, logprobs, finish_reason: finish }],
+            usage: self.include_usage.then_some(None),
+        })
+    }
+}
+
+impl Wire for ChatWire {
+    fn opening(&mut self) -> Option<Vec<u8>> {
+        Some(self.chunk(Delta { role: Some("assistant"), content: Some("") }, None, None))
+    }
+
+    fn piece(&mut self, text: &str, logprobs: &[Logprob]) -> Vec<u8> {
+        let logprobs = self.logprobs.then(|| ChatLogprobs(token_logprobs(logprobs)));
+        self.chunk(Delta { role: None, content: Some(text) }, logprobs, None)
+    }
+
+    fn closing(&mut self, finish: FinishReason) -> Vec<u8> {
+        self.chunk(Delta::default(), None, Some(finish))
+    }
+
+    fn usage(&mut self, usage: Usage) -> Option<Vec<u8>> {
+        self.include_usage.then(|| {
+            json(&ChatChunk {
+                head: self.head.of("chat.completion.chunk"),
+                choices: Vec::new(),
+                usage: Some(Some(usage)),
+            })
+        })
+    }
+
+    fn whole(&mut self, text: &str, logprobs: &[Logprob], finish: FinishReason, usage: Usage) -> Vec<u8> {
+        let logprobs = self.logprobs.then(|| ChatLogprobs(token_logprobs(logprobs)));
+        json(&ChatCompletion {
+            head: self.head.of("chat.completion"),
+            choices: [ChatChoice::new(text, logprobs, finish)],
+            usage,
+        })
+    }
+}

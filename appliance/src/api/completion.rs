@@ -1,0 +1,91 @@
+//! `POST /v1/completions`.
+
+use openai::{Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, FinishReason, Usage};
+
+use super::answer::{Answer, Request, json, no_query};
+use super::error::ApiError;
+use super::generation::{self, Order, Wire, token_logprobs};
+use super::head::AnswerHead;
+use super::state::State;
+use crate::inference::Logprob;
+
+/// Answers a completion request.
+pub(super) async fn answer(state: &State, request: Request) -> Result<Answer, ApiError> {
+    no_query(request.query.as_deref())?;
+    let (order, wire) = prepare(state, &request)?;
+    // the body is wiped before the answer begins
+    drop(request);
+    generation::answer(state, order, wire).await
+}
+
+/// Everything before the engine.
+fn prepare(state: &State, request: &Request) -> Result<(Order, CompletionWire), ApiError> {
+    let CompletionRequest { model, prompt, parameters } =
+        CompletionRequest::parse(&request.body, &state.field_limits())?;
+    let model = state.find_model(&model).ok_or(ApiError::ModelNotFound)?;
+    let wire = CompletionWire {
+        head: AnswerHead::new("cmpl-", request.id, model, state),
+        logprobs: parameters.logprobs.is_some(),
+        include_usage: parameters.stream.is_some_and(|stream| stream.include_usage),
+        offset: 0,
+    };
+    Ok((Order { id: request.id, prompt, parse_special: false, parameters }, wire))
+}
+
+/// How completions are written.
+struct CompletionWire {
+    head: AnswerHead,
+    logprobs: bool,
+    include_usage: bool,
+    /// Characters of the answer so far.
+    offset: usize,
+}
+
+impl CompletionWire {
+    fn choice<'a>(
+        &mut self,
+        text: &'a str,
+        logprobs: &'a [Logprob],
+        finish_reason: Option<FinishReason>,
+    ) -> CompletionChoice<'a> {
+        let logprobs = self.logprobs.then(|| {
+            let logprobs = CompletionLogprobs { tokens: token_logprobs(logprobs), offset: self.offset };
+            self.offset += logprobs.characters();
+            logprobs
+        });
+        CompletionChoice { index: 0, text, logprobs, finish_reason }
+    }
+
+    fn chunk(&self, choice: CompletionChoice<'_>) -> Vec<u8> {
+        json(&Completion {
+            head: self.head.of("text_completion"),
+            choices: vec![choice],
+            usage: self.include_usage.then_some(None),
+        })
+    }
+}
+
+impl Wire for CompletionWire {
+    fn opening(&mut self) -> Option<Vec<u8>> {
+        None
+    }
+
+    fn piece(&mut self, text: &str, logprobs: &[Logprob]) -> Vec<u8> {
+        let choice = self.choice(text, logprobs, None);
+        self.chunk(choice)
+    }
+
+    fn closing(&mut self, finish: FinishReason) -> Vec<u8> {
+        self.chunk(CompletionChoice { index: 0, text: "", logprobs: None, finish_reason: Some(finish) })
+    }
+
+    fn usage(&mut self, usage: Usage) -> Option<Vec<u8>> {
+        let usage = self.include_usage.then_some(Some(usage))?;
+        Some(json(&Completion { head: self.head.of("text_completion"), choices: Vec::new(), usage: Some(usage) }))
+    }
+
+    fn whole(&mut self, text: &str, logprobs: &[Logprob], finish: FinishReason, usage: Usage) -> Vec<u8> {
+        let choice = self.choice(text, logprobs, Some(finish));
+        json(&Completion { head: self.head.of("text_completion"), choices: vec![choice], usage: Some(Some(usage)) })
+    }
+}

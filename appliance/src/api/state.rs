@@ -1,0 +1,144 @@
+//! What all requests share.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use deployment::{Clients, Document, Limits, Model};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Semaphore;
+
+use super::event::EventSink;
+use super::template::Render;
+use crate::identity::Identity;
+use crate::inference::Submit;
+
+/// What the server is built from.
+pub struct Parts {
+    /// The deployment document.
+    pub document: Arc<Document>,
+    /// Keys, keyset and evidence.
+    pub identity: Arc<Identity>,
+    /// The scheduler.
+    pub submit: Arc<dyn Submit>,
+    /// The model's chat template, where it has one.
+    pub template: Option<Arc<dyn Render>>,
+    /// Where events go.
+    pub events: Arc<dyn EventSink>,
+}
+
+/// What all requests share.
+pub struct State {
+    parts: Parts,
+    fingerprint: String,
+    started: u64,
+    bodies: Arc<Semaphore>,
+}
+
+impl State {
+    /// Brings the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let model = &parts.document.model;
+        let software = Sha256::new().chain_update(env!("CARGO_PKG_VERSION")).chain_update(model.sha256).finalize();
+        let fingerprint = format!("fp_{}", hex::encode(software.get(..6).unwrap_or_default()));
+        let limits = &parts.document.limits;
+        // bodies of requests that could be queued, and some more that are on their way
+        let bodies = limits.queue_requests.saturating_add(parts.document.engine.parallel_sequences).saturating_add(32);
+        let bodies = usize::try_from(bodies).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+        Arc::new(Self { fingerprint, started: unix_seconds(), bodies: Arc::new(Semaphore::new(bodies)), parts })
+    }
+
+    /// The scheduler.
+    #[must_use]
+    pub fn submit(&self) -> &dyn Submit {
+        self.parts.submit.as_ref()
+    }
+
+    /// The chat template, where the model has one.
+    #[must_use]
+    pub fn template(&self) -> Option<&dyn Render> {
+        self.parts.template.as_deref()
+    }
+
+    /// Keys, keyset and evidence.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.parts.identity
+    }
+
+    /// The document's guard rails.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.parts.document.limits
+    }
+
+    /// Who may ask.
+    #[must_use]
+    pub fn clients(&self) -> &Clients {
+        &self.parts.document.clients
+    }
+
+    /// The model and its names.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.parts.document.model
+    }
+
+    /// Where events go.
+    #[must_use]
+    pub fn events(&self) -> &dyn EventSink {
+        self.parts.events.as_ref()
+    }
+
+    /// `system_fingerprint` of answers: changes with the software's version and the model's digest.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// Seconds since 1970 when the server was built, by the host's clock.
+    #[must_use]
+    pub const fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Places for request bodies in memory, so that open streams times the body limit cannot exceed the machine.
+    #[must_use]
+    pub const fn bodies(&self) -> &Arc<Semaphore> {
+        &self.bodies
+    }
+
+    /// All ids of the model, its name first.
+    pub fn model_ids(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.model().name.as_str()).chain(self.model().aliases.iter().map(String::as_str))
+    }
+
+    /// The document's spelling of a model id, or `None` for an unknown one.
+    #[must_use]
+    pub fn find_model(&self, id: &str) -> Option<&str> {
+        self.model_ids().find(|known| *known == id)
+    }
+
+    /// Time budget of a request.
+    #[must_use]
+    pub fn request_budget(&self) -> Duration {
+        Duration::from_millis(self.limits().request_budget_ms)
+    }
+
+    /// The guard rails that bear on fields.
+    #[must_use]
+    pub fn field_limits(&self) -> openai::Limits {
+        let limits = self.limits();
+        openai::Limits {
+            max_tokens: limits.max_tokens,
+            max_temperature: limits.max_temperature,
+            max_stop: limits.max_stop,
+            max_top_logprobs: limits.max_top_logprobs,
+        }
+    }
+}
+
+/// Seconds since 1970 by the host's clock, for fields that clients expect and nothing rests on.
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
