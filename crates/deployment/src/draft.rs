@@ -92,7 +92,8 @@ fn write_table(text: &mut String, section: &Section, value: impl Fn(&Key) -> Opt
     }
     for key in KEYS.iter().filter(|key| key.section() == section.path) {
         text.push('\n');
-        write_comment(text, &format!("{} Allowed: {}.", key.meaning, key.allowed()));
+        write_comment(text, key.meaning);
+        write_comment(text, &format!("Allowed: {}.", key.allowed()));
         let name = key.name();
         let _ = match (value(key), key.presence) {
             (Some(value), _) => writeln!(text, "{name} = {value}"),

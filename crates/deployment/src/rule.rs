@@ -36,8 +36,8 @@ impl Rule {
     pub const fn allowed(self) -> &'static str {
         match self {
             Self::ModelName => {
-                "1 to 128 of the characters A-Z a-z 0-9 . _ - + : @ /, first a letter or digit, no part between \
-                 slashes empty, . or .."
+                "1 to 128 of the characters A-Z a-z 0-9 . _ - + : @ /, no part between slashes empty or . or .., first a \
+                 letter or digit"
             }
             Self::Sha256 => "64 hexadecimal digits that are not all zero (zero is never a wildcard)",
             Self::Socket => "IP address and port, such as 0.0.0.0:8443 or [::]:8443; port 1 to 65535",
