@@ -2,6 +2,8 @@
 #![deny(unsafe_code)]
 // every step of the tree is reached from `main.rs` through this library, so that tests can reach it too
 
+pub mod api;
 pub mod boot;
+pub mod identity;
 pub mod inference;
 pub mod lockdown;
