@@ -1,4 +1,10 @@
 //! Machines that answer: through QEMU's loader and through OVMF with a TPM, with random weights and with a real model.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this package is test code: what cannot go on says why and ends"
+)]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -53,7 +59,8 @@ impl Drop for Machine {
 
 /// One greedy answer.
 fn ask(url: &str, text: &str, tokens: &str) -> String {
-    let arguments = ["chat", url, "--allow-no-tee", "--ask", text, "--max-tokens", tokens, "--temperature", "0", "--wait", "60"];
+    let arguments =
+        ["chat", url, "--allow-no-tee", "--ask", text, "--max-tokens", tokens, "--temperature", "0", "--wait", "60"];
     let output = program::run("lethe", &arguments);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("an answer is UTF-8")
@@ -144,7 +151,13 @@ fn an_attached_machine_ends_with_its_program() {
     let name = format!("test-attached-{}", std::process::id());
     let mut process = Command::new(program::program("lethe-image"))
         .args(["boot", "--name", &name, "--port", &port, "--image"])
-        .args([program::image().as_os_str(), "--model".as_ref(), model.as_os_str(), "--config".as_ref(), config.as_os_str()])
+        .args([
+            program::image().as_os_str(),
+            "--model".as_ref(),
+            model.as_os_str(),
+            "--config".as_ref(),
+            config.as_os_str(),
+        ])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -2,6 +2,12 @@
 //!
 //! Each way is first tried on a kernel without the mend, where the foreign program must run: a test of a lock that has never
 //! seen the lock open proves nothing.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this package is test code: what cannot go on says why and ends"
+)]
 
 use std::fs;
 use std::path::PathBuf;

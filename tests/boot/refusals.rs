@@ -1,4 +1,10 @@
 //! Machines that must refuse to serve: each prints one line with its code and switches itself off, and never listens.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this package is test code: what cannot go on says why and ends"
+)]
 
 use std::fs;
 use std::net::TcpStream;
@@ -64,7 +70,12 @@ fn a_document_over_64_kib() {
 
 #[test]
 fn a_document_with_an_unknown_key_is_refused_by_its_name() {
-    refused(&tiny(), Some(document_for_tiny("[limits]\nbody_byte = 1\n").as_bytes()), "document-invalid", "limits.body_byte");
+    refused(
+        &tiny(),
+        Some(document_for_tiny("[limits]\nbody_byte = 1\n").as_bytes()),
+        "document-invalid",
+        "limits.body_byte",
+    );
 }
 
 #[test]

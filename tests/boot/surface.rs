@@ -1,4 +1,10 @@
 //! What a machine shows to the network: one port, which random bytes do not bring down.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this package is test code: what cannot go on says why and ends"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -62,7 +68,8 @@ fn a_thousand_random_byte_strings_leave_the_machine_serving() {
         }
     }
     let url = format!("https://127.0.0.1:{}", guest.port);
-    let answer = program::run("lethe", &["chat", &url, "--allow-no-tee", "--ask", "hello", "--max-tokens", "4", "--wait", "60"]);
+    let answer =
+        program::run("lethe", &["chat", &url, "--allow-no-tee", "--ask", "hello", "--max-tokens", "4", "--wait", "60"]);
     assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
     assert!(guest.runs());
 }

@@ -10,7 +10,6 @@ use sha2::{Digest as _, Sha256};
 /// # Panics
 /// When the model cannot be read.
 #[must_use]
-#[expect(clippy::expect_used, reason = "a test cannot go on without the model")]
 pub fn for_model(model: &Path, tables: &str) -> String {
     let bytes = fs::read(model).expect("the model is readable");
     with_digest(&Sha256::digest(&bytes).into(), bytes.len() as u64, tables)

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lethe_image::machine::{Accel, Attack, Firmware, Load, Machine, Name, Network, Tee, arguments};
+use lethe_image::machine::arguments::arguments;
+use lethe_image::machine::description::{Accel, Attack, Firmware, Load, Machine, Network, Tee};
+use lethe_image::machine::name::Name;
 use tempfile::TempDir;
 
 /// How long an emulated machine may take to a line or to its end.
@@ -40,7 +42,6 @@ impl Plan {
     /// # Panics
     /// When a file of the machine cannot be written.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a test cannot go on without its files")]
     pub fn new(image: &Path, model: &Path, document: Option<&[u8]>) -> Self {
         let directory = TempDir::new().expect("a directory for the machine");
         let document = document.map(|bytes| {
@@ -68,7 +69,6 @@ impl Plan {
     ///
     /// # Panics
     /// When it cannot be written.
-    #[expect(clippy::expect_used, reason = "a test cannot go on without its files")]
     pub fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.directory.path().join(name);
         if let Some(parent) = path.parent() {
@@ -82,7 +82,6 @@ impl Plan {
     ///
     /// # Panics
     /// When OVMF is not installed.
-    #[expect(clippy::expect_used, reason = "a test cannot go on without firmware")]
     pub fn ovmf(&mut self) -> &mut Self {
         let vars = fs::read("/usr/share/OVMF/OVMF_VARS_4M.fd").expect("the package ovmf is installed");
         let vars = self.file("vars.fd", &vars);
@@ -104,7 +103,6 @@ impl Plan {
     /// # Panics
     /// When QEMU is not installed.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "a test cannot go on without QEMU")]
     pub fn start(self) -> Guest {
         let mut list = arguments(&self.machine);
         if let Some((ours, theirs)) = self.wire {
@@ -143,7 +141,6 @@ impl Guest {
     ///
     /// # Panics
     /// With the whole console, when the machine ends or [`LIMIT`] passes before.
-    #[expect(clippy::panic, reason = "the console is what a person needs to see then")]
     pub fn line(&mut self, text: &str) -> String {
         let start = Instant::now();
         loop {
@@ -163,7 +160,6 @@ impl Guest {
     ///
     /// # Panics
     /// With the whole console, when [`LIMIT`] passes before.
-    #[expect(clippy::panic, reason = "the console is what a person needs to see then")]
     pub fn off(&mut self) -> String {
         let start = Instant::now();
         while !matches!(self.process.try_wait(), Ok(Some(_))) {
@@ -192,7 +188,6 @@ impl Drop for Guest {
 /// # Panics
 /// When there is none.
 #[must_use]
-#[expect(clippy::expect_used, reason = "a test cannot go on without a port")]
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a free port").port()
 }
@@ -208,7 +203,6 @@ pub fn wire_ports() -> io::Result<(UdpSocket, u16)> {
 }
 
 /// Replaces the user network with raw frames over UDP.
-#[expect(clippy::panic, reason = "the command line always has a network")]
 fn carry_frames(list: &mut [OsString], ours: u16, theirs: u16) {
     let Some(place) = list.iter().position(|option| option == "-netdev") else { panic!("no -netdev in {list:?}") };
     if let Some(value) = list.get_mut(place + 1) {

@@ -2,6 +2,12 @@
 //!
 //! A guest is started here, and not by `lethe-image boot`, where the test needs what that program would refuse to start: a
 //! broken document, a foreign initrd, a network that is ours.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this package is test code: what cannot go on says why and ends"
+)]
 
 pub mod document;
 pub mod foreign;

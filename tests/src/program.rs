@@ -14,7 +14,6 @@ pub fn root() -> PathBuf {
 /// # Panics
 /// When it has not been built.
 #[must_use]
-#[expect(clippy::panic, clippy::expect_used, reason = "a test cannot go on without the program")]
 pub fn program(name: &str) -> PathBuf {
     let here = std::env::current_exe().expect("the test binary has a path");
     let path = here.parent().and_then(Path::parent).expect("it lies in deps/").join(name);
@@ -27,7 +26,6 @@ pub fn program(name: &str) -> PathBuf {
 /// # Panics
 /// When it has not been built.
 #[must_use]
-#[expect(clippy::panic, reason = "a test cannot go on without the image")]
 pub fn image() -> PathBuf {
     let path = root().join("out/lethe.efi");
     assert!(path.is_file(), "{} is not built: run `lethe-image build`", path.display());
@@ -45,16 +43,16 @@ pub fn tiny_model() -> PathBuf {
 /// # Panics
 /// When `LETHE_MODEL` does not name it.
 #[must_use]
-#[expect(clippy::expect_used, reason = "a test cannot go on without the model")]
 pub fn real_model() -> PathBuf {
-    std::env::var_os("LETHE_MODEL").map(PathBuf::from).expect("LETHE_MODEL names no model: set it to what scripts/fetch-model prints")
+    std::env::var_os("LETHE_MODEL")
+        .map(PathBuf::from)
+        .expect("LETHE_MODEL names no model: set it to what scripts/fetch-model prints")
 }
 
 /// Runs a program of this workspace to its end.
 ///
 /// # Panics
 /// When it cannot be started.
-#[expect(clippy::panic, reason = "a test cannot go on without the program")]
 pub fn run(name: &str, arguments: &[&str]) -> Output {
     let output = Command::new(program(name)).args(arguments).output();
     output.unwrap_or_else(|error| panic!("cannot start {name}: {error}"))
