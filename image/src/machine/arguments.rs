@@ -1,0 +1,158 @@
+//! From a [`Machine`] to QEMU's argument vector: a pure function, so that a machine for hardware that is not here can
+//! still be tested to the letter.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+
+use super::description::{Accel, Firmware, Load, Machine, Network, Tee};
+
+/// Name under which the guest finds its deployment document.
+pub const DOCUMENT_FW_CFG: &str = "opt/lethe/config";
+/// QEMU's control socket, in the machine's directory.
+pub const QMP_SOCKET: &str = "qmp.sock";
+/// The TPM emulator's control socket, in the machine's directory.
+pub const TPM_SOCKET: &str = "tpm.sock";
+
+/// Everything after `qemu-system-x86_64`. The console comes out of QEMU's stdout.
+#[must_use]
+pub fn arguments(machine: &Machine) -> Vec<OsString> {
+    let mut list = Arguments::default();
+    list.option("-name", machine.name.as_str());
+    // Nothing that is not named here: no default devices, no user files, no monitor, no screen.
+    for flag in ["-nodefaults", "-no-user-config"] {
+        list.flag(flag);
+    }
+    list.option("-display", "none").option("-vga", "none").option("-monitor", "none");
+    // QEMU parses what a hostile guest feeds it: it may start no program and gain no privilege.
+    list.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    board(&mut list, machine);
+    firmware(&mut list, machine);
+    console(&mut list);
+    model(&mut list, machine);
+    network(&mut list, &machine.network);
+    if let Some(document) = &machine.document {
+        list.joined("-fw_cfg", &[OsStr::new("name=opt/lethe/config,file="), &escaped(document.as_os_str())]);
+    }
+    tee(&mut list, machine.tee);
+    list.option("-qmp", format!("unix:{QMP_SOCKET},server=on,wait=off"));
+    // A reset is the death of PID 1: the machine ends instead of coming back under the same name with new keys.
+    list.flag("-no-reboot");
+    list.0
+}
+
+fn board(list: &mut Arguments, machine: &Machine) {
+    // The guest's memory holds prompts: it stays out of core dumps and is not merged with other pages.
+    let board = "q35,vmport=off,usb=off,sata=off,smbus=off,hpet=off,graphics=off,dump-guest-core=off,mem-merge=off";
+    list.option("-machine", board);
+    match machine.accel {
+        Accel::Kvm => list.option("-accel", "kvm").option("-cpu", "host"),
+        Accel::Tcg => list.option("-accel", "tcg,thread=multi").option("-cpu", "max"),
+    };
+    list.option("-smp", format!("{}", machine.cpus));
+    list.option("-m", format!("{}M", machine.memory_mib));
+}
+
+fn firmware(list: &mut Arguments, machine: &Machine) {
+    match &machine.firmware {
+        Firmware::None => {}
+        Firmware::Ovmf { code, vars } => {
+            let code_drive = OsStr::new("if=pflash,unit=0,format=raw,readonly=on,file=");
+            list.joined("-drive", &[code_drive, &escaped(code.as_os_str())]);
+            list.joined("-drive", &[OsStr::new("if=pflash,unit=1,format=raw,file="), &escaped(vars.as_os_str())]);
+        }
+        Firmware::Path(file) => {
+            list.option("-bios", file);
+        }
+    }
+    match &machine.load {
+        Load::Kernel(image) => {
+            list.option("-kernel", image);
+        }
+        Load::Esp(directory) => {
+            let start = OsStr::new("driver=vvfat,node-name=esp,read-only=on,dir=");
+            list.joined("-blockdev", &[start, &escaped(directory.as_os_str())]);
+            list.option("-device", "virtio-blk-pci,disable-legacy=on,drive=esp,bootindex=0");
+        }
+    }
+    if let Some(initrd) = &machine.attack.initrd {
+        list.option("-initrd", initrd);
+    }
+    if let Some(cmdline) = &machine.attack.cmdline {
+        list.option("-append", cmdline);
+    }
+}
+
+fn console(list: &mut Arguments) {
+    list.option("-chardev", "stdio,id=console,signal=off,mux=off").option("-serial", "chardev:console");
+}
+
+fn model(list: &mut Arguments, machine: &Machine) {
+    let start = OsStr::new("driver=raw,node-name=model,read-only=on,file.driver=file,file.filename=");
+    list.joined("-blockdev", &[start, &escaped(machine.model.as_os_str())]);
+    list.option("-device", "virtio-blk-pci,disable-legacy=on,drive=model,serial=lethe-model");
+}
+
+/// One forwarded port and nothing else: `restrict=on` keeps the guest from reaching this computer or beyond it.
+fn network(list: &mut Arguments, network: &Network) {
+    let mut user = String::from("user,id=net,restrict=on,ipv6=off");
+    let mut guest = String::new();
+    if let Some(fixed) = &network.fixed {
+        user.push_str(&format!(",net={}/{}", fixed.network(), fixed.prefix_bits.min(24)));
+        if let Some(gateway) = fixed.gateway.filter(|gateway| fixed.contains(*gateway)) {
+            user.push_str(&format!(",host={gateway}"));
+        }
+        guest = fixed.address.to_string();
+    }
+    user.push_str(&format!(",hostfwd=tcp:127.0.0.1:{}-{guest}:{}", network.host_port, network.guest_port));
+    list.option("-netdev", user);
+    list.option("-device", "virtio-net-pci,disable-legacy=on,netdev=net,romfile=");
+}
+
+fn tee(list: &mut Arguments, tee: Tee) {
+    match tee {
+        Tee::None => {}
+        Tee::Tpm2 => {
+            list.option("-chardev", format!("socket,id=tpm,path={TPM_SOCKET}"));
+            list.option("-tpmdev", "emulator,id=tpm0,chardev=tpm").option("-device", "tpm-crb,tpmdev=tpm0");
+        }
+    }
+}
+
+/// In QEMU's option syntax a comma inside a value is written twice.
+fn escaped(value: &OsStr) -> OsString {
+    let mut bytes = Vec::with_capacity(value.len());
+    for byte in value.as_bytes() {
+        if *byte == b',' {
+            bytes.push(b',');
+        }
+        bytes.push(*byte);
+    }
+    OsString::from_vec(bytes)
+}
+
+#[derive(Default)]
+struct Arguments(Vec<OsString>);
+
+impl Arguments {
+    fn flag(&mut self, name: &str) -> &mut Self {
+        self.0.push(name.into());
+        self
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
+        self.0.push(name.into());
+        self.0.push(value.into());
+        self
+    }
+
+    fn joined(&mut self, name: &str, parts: &[&OsStr]) -> &mut Self {
+        let mut value = OsString::new();
+        for part in parts {
+            value.push(part);
+        }
+        self.option(name, value)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+use super::*;
+use crate::machine::description::{Attack, Fixed};
+
+fn machine() -> Machine {
+    Machine {
+        name: "demo".parse().unwrap(),
+        accel: Accel::Tcg,
+        cpus: 2,
+        memory_mib: 1024,
+        firmware: Firmware::None,
+        load: Load::Kernel("/images/lethe.efi".into()),
+        tee: Tee::None,
+        model: "/models/tiny.gguf".into(),
+        document: Some("config.toml".into()),
+        network: Network { host_port: 18443, guest_port: 8443, fixed: None },
+        attack: Attack::default(),
+    }
+}
+
+/// The vector as lines `-option value`, the form of the golden files.
+fn lines(machine: &Machine) -> String {
+    let mut text = String::new();
+    for argument in arguments(machine) {
+        let argument = argument.to_string_lossy().into_owned();
+        if argument.starts_with('-') {
+            text.push('\n');
+        } else {
+            text.push(' ');
+        }
+        text.push_str(&argument);
+    }
+    text.trim_start().to_owned() + "\n"
+}
+
+#[test]
+fn an_emulated_machine_with_the_image_as_kernel() {
+    assert_eq!(lines(&machine()), include_str!("golden/kernel-tcg.txt"));
+}
+
+#[test]
+fn a_kvm_machine_with_ovmf_and_a_tpm() {
+    let machine = Machine {
+        accel: Accel::Kvm,
+        firmware: Firmware::Ovmf { code: "/usr/share/OVMF/OVMF_CODE_4M.fd".into(), vars: "ovmf-vars.fd".into() },
+        load: Load::Esp("esp".into()),
+        tee: Tee::Tpm2,
+        ..machine()
+    };
+    assert_eq!(lines(&machine), include_str!("golden/ovmf-tpm2-kvm.txt"));
+}
+
+#[test]
+fn a_document_with_a_fixed_address_shapes_the_virtual_network() {
+    let fixed = Fixed {
+        address: Ipv4Addr::new(192, 168, 7, 20),
+        prefix_bits: 24,
+        gateway: Some(Ipv4Addr::new(192, 168, 7, 1)),
+    };
+    let machine = Machine { network: Network { host_port: 18443, guest_port: 443, fixed: Some(fixed) }, ..machine() };
+    let expected = "-netdev user,id=net,restrict=on,ipv6=off,net=192.168.7.0/24,host=192.168.7.1,\
+                    hostfwd=tcp:127.0.0.1:18443-192.168.7.20:443\n";
+    assert!(lines(&machine).contains(expected), "{}", lines(&machine));
+}
+
+#[test]
+fn a_gateway_outside_the_network_is_left_to_the_guest() {
+    let fixed =
+        Fixed { address: Ipv4Addr::new(10, 0, 2, 15), prefix_bits: 24, gateway: Some(Ipv4Addr::new(172, 16, 0, 1)) };
+    let machine = Machine { network: Network { host_port: 18443, guest_port: 443, fixed: Some(fixed) }, ..machine() };
+    assert!(!lines(&machine).contains("host="), "{}", lines(&machine));
+}
+
+#[test]
+fn a_comma_in_a_path_cannot_add_an_option() {
+    let machine = Machine {
+        model: "/m/a,read-only=off".into(),
+        document: Some("c,x=y.toml".into()),
+        load: Load::Esp("e,rw=on".into()),
+        ..machine()
+    };
+    let text = lines(&machine);
+    assert!(text.contains("file.filename=/m/a,,read-only=off\n"), "{text}");
+    assert!(text.contains("file=c,,x=y.toml\n"), "{text}");
+    assert!(text.contains("dir=e,,rw=on\n"), "{text}");
+}
+
+#[test]
+fn a_path_that_is_not_utf8_arrives_unchanged() {
+    let path = PathBuf::from(OsString::from_vec(b"/m/\xff.gguf".to_vec()));
+    let found = arguments(&Machine { model: path, ..machine() })
+        .iter()
+        .any(|argument| argument.as_bytes().ends_with(b"file.filename=/m/\xff.gguf"));
+    assert!(found);
+}
+
+#[test]
+fn without_a_document_there_is_no_fw_cfg_file() {
+    assert!(!lines(&Machine { document: None, ..machine() }).contains("fw_cfg"));
+    assert!(lines(&machine()).contains(&format!("-fw_cfg name={DOCUMENT_FW_CFG},file=config.toml\n")));
+}
+
+#[test]
+fn attacks_are_on_the_command_line_only_when_asked_for() {
+    let plain = lines(&machine());
+    assert!(!plain.contains("-initrd") && !plain.contains("-append"));
+    let attack = Attack { initrd: Some("/evil.cpio".into()), cmdline: Some("init=/evil".to_owned()) };
+    let attacked = lines(&Machine { attack, ..machine() });
+    assert!(attacked.contains("-initrd /evil.cpio\n-append init=/evil\n"), "{attacked}");
+}

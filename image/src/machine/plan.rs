@@ -1,0 +1,263 @@
+//! From the arguments of `boot` to a machine that is ready to be started.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use deployment::Document;
+
+use super::accel;
+use super::boot::{Args, FirmwareChoice, LoadChoice};
+use super::description::{Accel, Attack, Firmware, Load, Machine, Tee};
+use super::inputs::{self, MemoryMib};
+use super::name::Name;
+use super::process::this_program;
+use super::record::{Record, State, now_unix_s};
+use super::store::{Claim, Store};
+use super::supervise::Job;
+use super::{Error, arguments, disks, tools};
+use crate::progress::Progress;
+
+/// Inputs that were checked, before anything is written.
+pub(super) struct Plan {
+    image: PathBuf,
+    image_sha256: String,
+    model: PathBuf,
+    model_bytes: u64,
+    document: Option<Given>,
+    firmware: FirmwareChoice,
+    ovmf: Option<(PathBuf, PathBuf)>,
+    qemu: PathBuf,
+    tpm: Option<(PathBuf, PathBuf)>,
+    accel: Accel,
+}
+
+impl Plan {
+    pub(super) fn make(args: &Args, progress: &Progress) -> Result<Self, Error> {
+        let qemu = tools::qemu()?;
+        let firmware = firmware(args)?;
+        let ovmf = if firmware == FirmwareChoice::Ovmf { Some(tools::ovmf()?) } else { None };
+        let tpm = if args.tee == Tee::Tpm2 { Some(tools::swtpm()?) } else { None };
+        let image =
+            inputs::existing_file("the image", "--image", &args.image).map_err(|error| no_image(args, error))?;
+        let image_sha256 = inputs::digest_image(&image)?;
+        let model = inputs::existing_file("the model", "--model", &args.model)?;
+        let model_bytes = model.metadata().map_err(Error::file("read the model", &model))?.len();
+        let document = document(args)?;
+        if let Some(Given { parsed: Some(document), .. }) = &document
+            && !args.no_check
+        {
+            inputs::check_model(&model, document, progress)?;
+        }
+        let cache = accel::Cache::of_user();
+        let chosen = accel::choose(args.accel, &cache, || {
+            progress.status("Probing", "whether KVM runs guests on this computer (once per kernel)");
+            accel::probe(this_program(), &qemu, Accel::Kvm)
+        })?;
+        if let Some(why) = chosen.fallback {
+            progress.warning(format!("KVM is not used ({why}); the machine is emulated, which is slow"));
+        }
+        Ok(Self { image, image_sha256, model, model_bytes, document, firmware, ovmf, qemu, tpm, accel: chosen.accel })
+    }
+
+    fn parsed(&self) -> Option<&Document> {
+        self.document.as_ref().and_then(|given| given.parsed.as_ref())
+    }
+
+    /// The machine, its paths relative to its directory where its files lie there.
+    fn machine(&self, args: &Args, name: Name) -> Result<Machine, Error> {
+        let firmware = match (&self.firmware, &self.ovmf) {
+            (FirmwareChoice::Path(path), _) => {
+                Firmware::Path(inputs::existing_file("the firmware", "--firmware", path)?)
+            }
+            (_, Some((code, _))) => Firmware::Ovmf { code: code.clone(), vars: disks::OVMF_VARS.into() },
+            _ => Firmware::None,
+        };
+        let load = match (args.load, &args.esp, &firmware) {
+            (_, Some(esp), _) => Load::Esp(esp.canonicalize().map_err(Error::file("read", esp))?),
+            (Some(LoadChoice::Esp), None, _) | (None, None, Firmware::Ovmf { .. }) => Load::Esp(disks::ESP.into()),
+            _ => Load::Kernel(self.image.clone()),
+        };
+        let initrd = match &args.initrd {
+            Some(path) => Some(inputs::existing_file("the initrd", "--initrd", path)?),
+            None => None,
+        };
+        let network = inputs::network(self.parsed(), args.port)?;
+        let memory = args.memory.map(|MemoryMib(mib)| mib);
+        Ok(Machine {
+            name,
+            accel: self.accel,
+            cpus: args.cpus.unwrap_or_else(processors),
+            memory_mib: memory.unwrap_or_else(|| inputs::memory_for(&self.model, self.model_bytes, self.parsed())),
+            firmware,
+            load,
+            tee: args.tee,
+            model: self.model.clone(),
+            document: self.document.as_ref().map(|_| disks::DOCUMENT.into()),
+            network,
+            attack: Attack { initrd, cmdline: args.cmdline.clone() },
+        })
+    }
+
+    /// Takes the machine's directory and fills it.
+    pub(super) fn into_job(self, args: &Args, progress: &Progress) -> Result<Job, Error> {
+        let store = Store::of_user()?;
+        store.sweep();
+        let (name, claim) = match &args.name {
+            Some(name) => (name.clone(), store.claim(name)?),
+            None => store.claim_any()?,
+        };
+        let machine = self.machine(args, name)?;
+        self.fill(&claim, &machine)?;
+        let how = format!(
+            "{} {}, {} CPU, {} MiB",
+            machine.accel.as_str(),
+            machine.firmware.as_str(),
+            machine.cpus,
+            machine.memory_mib
+        );
+        progress.status("Booting", format!("{} ({how})", machine.name));
+        Ok(Job {
+            record: self.record(args, &machine),
+            machine,
+            claim,
+            ready_timeout: Duration::from_secs(args.ready_timeout.unwrap_or(120 + self.model_bytes / 10_000_000)),
+            qemu: self.qemu,
+            tpm: self.tpm,
+            detached: args.supervised,
+            json: args.json,
+        })
+    }
+
+    /// QEMU and its arguments, one a line.
+    pub(super) fn command(&self, args: &Args) -> Result<String, Error> {
+        let name = match &args.name {
+            Some(name) => name.clone(),
+            None => "lethe-1".parse().map_err(|_| Error::NoHome)?,
+        };
+        let mut text = format!("{}\n", self.qemu.display());
+        for argument in arguments::arguments(&self.machine(args, name)?) {
+            text.push_str(&format!("  {}\n", argument.to_string_lossy()));
+        }
+        Ok(text)
+    }
+
+    fn fill(&self, claim: &Claim, machine: &Machine) -> Result<(), Error> {
+        let directory = claim.directory();
+        disks::clear_run_files(directory)?;
+        if let Some(given) = &self.document {
+            disks::write_document(directory, &given.bytes)?;
+        }
+        if let Some((_, vars)) = &self.ovmf {
+            disks::make_vars(directory, vars)?;
+        }
+        if machine.load == Load::Esp(disks::ESP.into()) {
+            disks::make_esp(directory, &self.image)?;
+        }
+        Ok(())
+    }
+
+    fn record(&self, args: &Args, machine: &Machine) -> Record {
+        let port = machine.network.host_port;
+        Record {
+            name: machine.name.clone(),
+            state: State::Starting,
+            started_unix_s: now_unix_s(),
+            ephemeral: args.name.is_none() && !args.supervised,
+            url: format!("https://127.0.0.1:{port}"),
+            port,
+            spki: None,
+            ready_ms: None,
+            refused: None,
+            image: self.image.clone(),
+            image_sha256: self.image_sha256.clone(),
+            model: self.model.clone(),
+            document_sha256: self.document.as_ref().map(Given::sha256),
+            firmware: machine.firmware.as_str().to_owned(),
+            tee: machine.tee,
+            accel: machine.accel,
+            cpus: machine.cpus,
+            memory_mib: machine.memory_mib,
+            command: Vec::new(),
+            supervisor: None,
+            qemu: None,
+        }
+    }
+}
+
+/// `tpm2` needs firmware that measures, so it brings OVMF with it.
+fn firmware(args: &Args) -> Result<FirmwareChoice, Error> {
+    match (&args.firmware, args.tee) {
+        (None, Tee::None) => Ok(FirmwareChoice::None),
+        (None, Tee::Tpm2) => Ok(FirmwareChoice::Ovmf),
+        (Some(FirmwareChoice::None), Tee::Tpm2) if args.load.is_none() => Err(Error::Input {
+            what: "without UEFI firmware nothing measures the image into the TPM".to_owned(),
+            help: "leave --firmware out: --tee tpm2 boots with OVMF".to_owned(),
+        }),
+        (Some(choice), _) => Ok(choice.clone()),
+    }
+}
+
+/// The deployment document that was given: its bytes and, unless that is left to the machine, what they say.
+struct Given {
+    bytes: Vec<u8>,
+    parsed: Option<Document>,
+}
+
+impl Given {
+    fn sha256(&self) -> String {
+        hex::encode(deployment::digest_sha256(&self.bytes))
+    }
+}
+
+fn document(args: &Args) -> Result<Option<Given>, Error> {
+    let Some(path) = &args.config else { return Ok(None) };
+    let bytes = inputs::read_document(path)?;
+    let parsed = match inputs::parse_document(path, &bytes) {
+        Ok(document) => Some(document),
+        Err(_) if args.no_check => None,
+        Err(error) => return Err(error),
+    };
+    Ok(Some(Given { bytes, parsed }))
+}
+
+fn no_image(args: &Args, error: Error) -> Error {
+    match error {
+        Error::Input { what, .. } if args.image == Path::new("out/lethe.efi") => {
+            Error::Input { what, help: "make it with `lethe-image build`, or name one with --image FILE".to_owned() }
+        }
+        error => error,
+    }
+}
+
+fn processors() -> u32 {
+    std::thread::available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok()).unwrap_or(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::machine::boot::tests::args;
+
+    #[test]
+    fn a_tpm_brings_firmware_that_measures() {
+        assert_eq!(firmware(&args(&[])).unwrap(), FirmwareChoice::None);
+        assert_eq!(firmware(&args(&["--tee", "tpm2"])).unwrap(), FirmwareChoice::Ovmf);
+        let error = firmware(&args(&["--tee", "tpm2", "--firmware", "none"])).unwrap_err();
+        assert!(matches!(error, Error::Input { .. }), "{error}");
+    }
+
+    #[test]
+    fn anything_but_two_words_is_a_firmware_file() {
+        assert_eq!(firmware(&args(&["--firmware", "ovmf"])).unwrap(), FirmwareChoice::Ovmf);
+        let path = FirmwareChoice::Path("/x/OVMF.fd".into());
+        assert_eq!(firmware(&args(&["--firmware", "/x/OVMF.fd"])).unwrap(), path);
+    }
+
+    #[test]
+    fn a_missing_image_is_answered_with_how_to_make_one() {
+        let args = args(&[]);
+        let error = inputs::existing_file("the image", "--image", Path::new("/nowhere/lethe.efi")).unwrap_err();
+        let help = no_image(&args, error).help().unwrap_or_default();
+        assert!(help.contains("lethe-image build"), "{help}");
+    }
+}
