@@ -1,1 +1,18 @@
-//! The client: verify, chat, proxy.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+pub mod address;
+pub mod appliance;
+pub mod attestation;
+pub mod chat;
+pub mod connection;
+pub mod error;
+pub mod exit;
+pub mod pin;
+pub mod program;
+pub mod proxy;
+pub mod retry;
+pub mod sse;
+pub mod terminal;
+pub mod tls;
+pub mod token;

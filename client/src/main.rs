@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `lethe`; everything is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    lethe::program::main().into()
+}

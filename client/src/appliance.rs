@@ -1,0 +1,386 @@
+//! An appliance that has been verified, and the requests one can send to it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use protocol::Nonce;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    address::Address,
+    attestation::{Channel, Examination, Expectation, MAX_REPORT_BYTES, Policy, Verified, examine},
+    connection::{AnswerBody, Connection, Dialer, IdlePool, Patience, Peer, RequestBody, ready_again},
+    error::{Error, NetworkError, ServerError, UsageError},
+    pin::SpkiPin,
+    retry::RetryPolicy,
+    terminal,
+    token::Token,
+};
+
+/// Longest answers that are read whole, in bytes.
+const MAX_ERROR_BYTES: usize = 64 * 1024;
+const MAX_LIST_BYTES: usize = 1024 * 1024;
+
+/// How to reach an appliance and what to demand of it.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it is.
+    pub address: Address,
+    /// The TLS key it must have; `None`: the one it shows first.
+    pub pin: Option<SpkiPin>,
+    /// What is put up with.
+    pub policy: Policy,
+    /// How long to wait for the network.
+    pub patience: Patience,
+    /// When to try again.
+    pub retry: RetryPolicy,
+    /// The bearer token to send.
+    pub token: Option<Token>,
+}
+
+impl Options {
+    /// The defaults for an address: no pin, no token, a TEE demanded.
+    #[must_use]
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            pin: None,
+            policy: Policy::default(),
+            patience: Patience::default(),
+            retry: RetryPolicy::default(),
+            token: None,
+        }
+    }
+
+    /// Under `--wait` the first attempts are short: a forwarded port takes connections before anything listens behind it.
+    fn patience_of_attempt(&self, attempt: u32) -> Patience {
+        let mut patience = self.patience;
+        if self.retry.until.is_some() {
+            patience.connect = patience.connect.min(Duration::from_secs(2) * (attempt + 1));
+        }
+        patience
+    }
+}
+
+/// A report that came over a connection, and what was found in it.
+pub struct Attested {
+    /// The findings.
+    pub examination: Examination,
+    /// Who sent the report.
+    pub peer: Peer,
+    /// The nonce it had to answer.
+    pub nonce: Nonce,
+    pool: Arc<IdlePool>,
+}
+
+/// Fetches a report, with the given nonce or a fresh one, and examines it. Nothing else is sent.
+///
+/// # Errors
+/// As the network and the server fail; [`crate::error::Refusal::Pin`] if the server holds another key than the pinned one. A
+/// refused report is not an error here: see [`Attested::examination`].
+pub async fn attest(options: &Options, nonce: Option<Nonce>) -> Result<Attested, Error> {
+    options.retry.run(|attempt| attest_once(options, nonce, options.patience_of_attempt(attempt))).await
+}
+
+async fn attest_once(options: &Options, nonce: Option<Nonce>, patience: Patience) -> Result<Attested, Error> {
+    let nonce = match nonce {
+        Some(nonce) => nonce,
+        None => fresh_nonce().map_err(UsageError::Random)?,
+    };
+    let connection = Dialer::new(options.address.clone(), options.pin, patience)?.dial().await?;
+    let peer = connection.peer().clone();
+    let pool = Arc::new(IdlePool::default());
+    let call = Call::get(&format!("/v1/aci/attestation?nonce={nonce}"));
+    let request = call.with_body(&options.address, whole(Bytes::new()))?;
+    let answer = connection.exchange(request, patience.silence).await?.map(|body| body.returning_to(&pool));
+    let mut body = accepted(answer).await?;
+    let report = body.collect_up_to("the attestation report", MAX_REPORT_BYTES).await?;
+    let expectation = Expectation { nonce, channel: channel_of(options, &peer), now: now() };
+    let examination = examine(&report, &expectation, options.policy);
+    Ok(Attested { examination, peer, nonce, pool })
+}
+
+fn fresh_nonce() -> Result<Nonce, getrandom::Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)?;
+    Ok(Nonce::from_bytes(bytes))
+}
+
+fn channel_of(options: &Options, peer: &Peer) -> Channel {
+    match (peer, &options.address) {
+        (Peer::Tls { pin, .. }, Address::Https(endpoint)) => {
+            Channel::Tls { host: endpoint.host().to_owned(), pin: *pin, demanded: options.pin.is_some() }
+        }
+        _ => Channel::Local,
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+}
+
+impl Attested {
+    /// The appliance, if the report was accepted.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn into_appliance(self, options: &Options) -> Result<Appliance, Error> {
+        let verified = self.examination.verdict?;
+        let dialer = Dialer::new(options.address.clone(), verified.pin(), options.patience)?;
+        Ok(Appliance { verified, dialer, pool: self.pool, token: options.token.clone(), retry: options.retry.clone() })
+    }
+}
+
+/// One request, without its body and what belongs to the connection.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The method.
+    pub method: Method,
+    /// Path and query.
+    pub path: String,
+    /// Headers beside `Host`, `Content-Length` and `Transfer-Encoding`.
+    pub headers: HeaderMap,
+}
+
+/// The body of a request.
+pub enum CallBody {
+    /// Bytes at hand, which can be sent again on another connection.
+    Bytes(Bytes),
+    /// Bytes that come while they are sent.
+    Stream(RequestBody),
+}
+
+impl Call {
+    /// `GET path`.
+    #[must_use]
+    pub fn get(path: &str) -> Self {
+        Self { method: Method::GET, path: path.to_owned(), headers: HeaderMap::new() }
+    }
+
+    /// `POST path` with a JSON body.
+    #[must_use]
+    pub fn post_json(path: &str) -> Self {
+        let mut call = Self { method: Method::POST, ..Self::get(path) };
+        call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        call
+    }
+
+    fn with_body(&self, address: &Address, body: RequestBody) -> Result<Request<RequestBody>, NetworkError> {
+        let mut builder = Request::builder().method(self.method.clone()).uri(&self.path);
+        if let Some(headers) = builder.headers_mut() {
+            headers.clone_from(&self.headers);
+            let host = HeaderValue::from_str(&address.authority()).map_err(|_| NetworkError::UnusableRequest)?;
+            headers.insert(header::HOST, host);
+        }
+        builder.body(body).map_err(|_| NetworkError::UnusableRequest)
+    }
+}
+
+fn whole(bytes: Bytes) -> RequestBody {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// An appliance that the policy accepts. Every connection to it proves the key that was verified.
+pub struct Appliance {
+    verified: Verified,
+    dialer: Dialer,
+    pool: Arc<IdlePool>,
+    token: Option<Token>,
+    retry: RetryPolicy,
+}
+
+impl Appliance {
+    /// Connects and verifies.
+    ///
+    /// # Errors
+    /// As [`attest`], and the refusal.
+    pub async fn open(options: &Options) -> Result<Self, Error> {
+        attest(options, None).await?.into_appliance(options)
+    }
+
+    /// What was verified.
+    #[must_use]
+    pub fn verified(&self) -> &Verified {
+        &self.verified
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        self.dialer.address()
+    }
+
+    /// The token that is sent with [`Appliance::ask`].
+    #[must_use]
+    pub fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
+    }
+
+    /// When [`Appliance::ask`] tries again.
+    #[must_use]
+    pub fn retry(&self) -> &RetryPolicy {
+        &self.retry
+    }
+
+    /// Sends one request once and gives the answer, whatever its status. A pooled connection that proves to be closed does
+    /// not count as an attempt.
+    ///
+    /// # Errors
+    /// The network's; [`crate::error::Refusal::Pin`] if the server now holds another key.
+    pub async fn send(&self, call: &Call, body: CallBody) -> Result<Response<AnswerBody>, Error> {
+        let body = match body {
+            CallBody::Stream(stream) => stream,
+            CallBody::Bytes(bytes) => {
+                while let Some(connection) = self.pooled().await {
+                    match self.exchange(connection, call, whole(bytes.clone())).await {
+                        Err(NetworkError::NoAnswer(_)) => {}
+                        other => return other.map_err(Error::from),
+                    }
+                }
+                whole(bytes)
+            }
+        };
+        let connection = self.dialer.dial().await?;
+        Ok(self.exchange(connection, call, body).await?)
+    }
+
+    async fn pooled(&self) -> Option<Connection> {
+        while let Some(mut connection) = self.pool.take() {
+            if ready_again(&mut connection).await.is_ok() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    async fn exchange(
+        &self,
+        connection: Connection,
+        call: &Call,
+        body: RequestBody,
+    ) -> Result<Response<AnswerBody>, NetworkError> {
+        let request = call.with_body(self.dialer.address(), body)?;
+        let answer = connection.exchange(request, self.dialer.patience().silence).await?;
+        Ok(answer.map(|body| body.returning_to(&self.pool)))
+    }
+
+    /// Sends a request with the token, again if need be, and gives the body of a successful answer.
+    ///
+    /// # Errors
+    /// The network's; [`ServerError::Status`] for an answer other than success.
+    pub async fn ask(&self, mut call: Call, body: Bytes) -> Result<AnswerBody, Error> {
+        if let Some(token) = &self.token {
+            call.headers.insert(header::AUTHORIZATION, bearer(token)?);
+        }
+        let call = &call;
+        self.retry
+            .run(|_| {
+                let body = CallBody::Bytes(body.clone());
+                async move { accepted(self.send(call, body).await?).await }
+            })
+            .await
+    }
+
+    /// The ids of the models it serves.
+    ///
+    /// # Errors
+    /// As [`Appliance::ask`].
+    pub async fn models(&self) -> Result<Vec<String>, Error> {
+        #[derive(Deserialize)]
+        struct List {
+            data: Vec<Model>,
+        }
+        #[derive(Deserialize)]
+        struct Model {
+            id: String,
+        }
+        let mut body = self.ask(Call::get("/v1/models"), Bytes::new()).await?;
+        let bytes = body.collect_up_to("the list of models", MAX_LIST_BYTES).await?;
+        let list: List =
+            serde_json::from_slice(&bytes).map_err(|_| ServerError::Malformed("its list of models is not one"))?;
+        Ok(list.data.into_iter().map(|model| model.id).collect())
+    }
+
+    /// What `/health` says, ready or not.
+    ///
+    /// # Errors
+    /// The network's; [`ServerError::Malformed`] for an answer that is not about health.
+    pub async fn health(&self) -> Result<Health, Error> {
+        let answer = self.send(&Call::get("/health"), CallBody::Bytes(Bytes::new())).await?;
+        let (head, mut body) = answer.into_parts();
+        if ![StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&head.status) {
+            return Err(status_error(head.status, &head.headers, &mut body).await);
+        }
+        let bytes = body.collect_up_to("the state of health", MAX_ERROR_BYTES).await?;
+        serde_json::from_slice(&bytes).map_err(|_| ServerError::Malformed("its state of health is not one").into())
+    }
+}
+
+/// `Bearer` and the token, marked as sensitive.
+///
+/// # Errors
+/// None in fact: a token has no character that a header has not.
+pub fn bearer(token: &Token) -> Result<HeaderValue, Error> {
+    let text = zeroize::Zeroizing::new(format!("Bearer {}", token.secret()));
+    let mut value = HeaderValue::from_str(&text).map_err(|_| NetworkError::UnusableRequest)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// What an appliance says of its own state.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Health {
+    /// The process answers.
+    pub live: bool,
+    /// The engine answers.
+    pub ready: bool,
+    /// Whatever else it says.
+    #[serde(flatten)]
+    pub more: serde_json::Map<String, Value>,
+}
+
+/// The body of a successful answer; any other becomes an error.
+async fn accepted(answer: Response<AnswerBody>) -> Result<AnswerBody, Error> {
+    let (head, mut body) = answer.into_parts();
+    if head.status == StatusCode::OK {
+        Ok(body)
+    } else {
+        Err(status_error(head.status, &head.headers, &mut body).await)
+    }
+}
+
+async fn status_error(status: StatusCode, headers: &HeaderMap, body: &mut AnswerBody) -> Error {
+    #[derive(Default, Deserialize)]
+    struct Outer {
+        error: Inner,
+    }
+    #[derive(Default, Deserialize)]
+    struct Inner {
+        #[serde(default)]
+        message: String,
+        code: Option<String>,
+        r#type: Option<String>,
+    }
+    let bytes = body.collect_up_to("the error", MAX_ERROR_BYTES).await.unwrap_or_default();
+    let Outer { error } = serde_json::from_slice(&bytes).unwrap_or_default();
+    let message =
+        if error.message.is_empty() { status.canonical_reason().unwrap_or("no reason") } else { &error.message };
+    ServerError::Status {
+        status: status.as_u16(),
+        message: terminal::one_line(message, 500),
+        code: error.code.or(error.r#type).map(|code| terminal::one_line(&code, 80)),
+        retry_after: retry_after(headers),
+    }
+    .into()
+}
+
+/// `Retry-After` in seconds; its date form would need the two clocks to agree and is ignored.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}

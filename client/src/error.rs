@@ -1,0 +1,223 @@
+//! Why something was not done, sorted by who is at fault.
+
+use std::{io, time::Duration};
+
+use crate::{address::AddressError, pin::PinError, tls::PinMismatch, token::TokenError};
+
+/// Everything that can stop the client.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The user asked for something that makes no sense or cannot be done on this machine.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The appliance did not prove what the policy asks for.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The network failed.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The appliance answered, but not what was asked.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+}
+
+/// The user's mistakes, and failures of the user's machine.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// The address.
+    #[error("that is not the address of an appliance")]
+    Address(#[from] AddressError),
+    /// The pin.
+    #[error("that is not a pin")]
+    Pin(#[from] PinError),
+    /// The nonce.
+    #[error("that is not a nonce")]
+    Nonce(#[from] protocol::NotANonce),
+    /// The bearer token.
+    #[error("that is not a token of Lethe")]
+    Token(#[from] TokenError),
+    /// The name for a token.
+    #[error("a name of a token has {0}")]
+    TokenName(&'static str),
+    /// A file.
+    #[error("cannot {what} {path}")]
+    File {
+        /// read, write.
+        what: &'static str,
+        /// Which one.
+        path: String,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Listening where the whole network can reach the proxy.
+    #[error("{address} is reachable from other machines")]
+    RemoteListener {
+        /// The address asked for.
+        address: String,
+    },
+    /// Listening fails.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address asked for.
+        address: String,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// A certificate was asked for where there is none.
+    #[error("a UNIX socket has no certificate to save")]
+    NoCertificate,
+    /// Standard input or output.
+    #[error("cannot use the terminal")]
+    Terminal(#[source] io::Error),
+    /// No question.
+    #[error("there is no question")]
+    NoQuestion,
+    /// No random numbers.
+    #[error("the operating system gives no random numbers")]
+    Random(#[source] getrandom::Error),
+}
+
+/// What an appliance did to be refused. Exit status 3.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Another TLS key than the pinned one.
+    #[error("the TLS key is not the pinned one")]
+    Pin(#[from] PinMismatch),
+    /// The attestation report cannot be read.
+    #[error("the attestation report is malformed: {0}")]
+    Malformed(String),
+    /// The report is of another protocol version.
+    #[error("the attestation report is not of version aci/1")]
+    Version,
+    /// The keyset does not have the digest that the report states.
+    #[error("the keyset does not have the digest that the report states")]
+    KeysetDigest,
+    /// The keyset is past its end.
+    #[error("the keyset ended at {not_after} (Unix seconds), and now is {now}")]
+    KeysetExpired {
+        /// When it ended.
+        not_after: u64,
+        /// The clock of this machine.
+        now: u64,
+    },
+    /// One key has two roles.
+    #[error("one key appears in two roles of the keyset")]
+    KeyReused,
+    /// The TLS key is not endorsed.
+    #[error("the TLS key of this connection is not in the attested keyset")]
+    TlsKeyNotInKeyset,
+    /// The report does not answer this nonce with this keyset.
+    #[error(
+        "report_data is not the digest of this keyset and this nonce: the report is a replay, or is about other keys"
+    )]
+    ReportData,
+    /// Nothing is proven.
+    #[error("the appliance runs without a TEE (platform `none`): nothing proves what it is")]
+    NoTee,
+    /// Evidence that this version cannot judge.
+    #[error("this client cannot verify `{0}` evidence yet")]
+    UnknownTee(String),
+}
+
+/// What the network did.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// TLS could not be set up on this side.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+    /// No connection.
+    #[error("cannot connect to {address}")]
+    Connect {
+        /// Host and port, or the socket's path.
+        address: String,
+        /// The operating system's reason.
+        #[source]
+        source: io::Error,
+    },
+    /// No TLS.
+    #[error("the TLS handshake with {address} failed")]
+    Handshake {
+        /// Host and port.
+        address: String,
+        /// The reason.
+        #[source]
+        source: io::Error,
+    },
+    /// Too slow.
+    #[error("no time left to {what}: {} s went by", limit.as_secs_f32())]
+    TimedOut {
+        /// What was waited for.
+        what: &'static str,
+        /// How long.
+        limit: Duration,
+    },
+    /// The connection ended before the first byte of an answer.
+    #[error("the connection ended before an answer came")]
+    NoAnswer(#[source] hyper::Error),
+    /// A request that cannot be written down, for example to an address that is no host name.
+    #[error("the request cannot be written")]
+    UnusableRequest,
+    /// The connection ended inside an answer.
+    #[error("the connection ended in the middle of an answer")]
+    Broken(#[source] hyper::Error),
+}
+
+/// What the appliance answered.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// An HTTP status other than success.
+    #[error("the appliance answered {status}: {message}")]
+    Status {
+        /// The HTTP status.
+        status: u16,
+        /// Its own words, without control characters and cut to a line.
+        message: String,
+        /// `error.code` or `error.type` of the answer.
+        code: Option<String>,
+        /// The wait it asks for.
+        retry_after: Option<Duration>,
+    },
+    /// An error inside a stream that began well.
+    #[error("the appliance gave up in the middle of the answer: {0}")]
+    InStream(String),
+    /// A stream without its end.
+    #[error("the answer is cut off: its stream ended without [DONE]")]
+    Truncated,
+    /// More bytes than such an answer can have.
+    #[error("{what} is longer than {limit} bytes")]
+    TooLarge {
+        /// Which part.
+        what: &'static str,
+        /// The limit.
+        limit: usize,
+    },
+    /// Not the protocol.
+    #[error("that is not what an appliance answers: {0}")]
+    Malformed(&'static str),
+    /// It runs but does not answer questions (yet, or any more).
+    #[error("the appliance is not ready")]
+    NotReady,
+    /// No model to ask.
+    #[error("the appliance serves no model")]
+    NoModel,
+}
+
+impl Error {
+    /// Whether trying again may help, and after which wait the other side asked for.
+    #[must_use]
+    pub fn retry(&self) -> Option<Option<Duration>> {
+        match self {
+            Self::Network(
+                NetworkError::Connect { .. }
+                | NetworkError::Handshake { .. }
+                | NetworkError::NoAnswer(_)
+                | NetworkError::TimedOut { what: "connect" | "finish the TLS handshake" | "look up the host", .. },
+            ) => Some(None),
+            Self::Server(ServerError::Status { status: 429 | 503, retry_after, .. }) => Some(*retry_after),
+            Self::Server(ServerError::NotReady) => Some(None),
+            _ => None,
+        }
+    }
+}

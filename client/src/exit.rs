@@ -1,0 +1,135 @@
+//! The one place that maps an error to an exit status and to the line that helps.
+
+use crate::{
+    address::AddressError,
+    error::{Error, NetworkError, Refusal, ServerError, UsageError},
+};
+
+/// Exit status of the program `lethe`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitStatus {
+    /// Done.
+    Done = 0,
+    /// The command line, or a file or device it names, is wrong.
+    Usage = 2,
+    /// The appliance did not prove what the policy asks for.
+    Refused = 3,
+    /// The network or the appliance failed.
+    NetworkOrServer = 4,
+}
+
+impl From<&Error> for ExitStatus {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::Usage(_) => Self::Usage,
+            Error::Refused(_) => Self::Refused,
+            Error::Network(_) | Error::Server(_) => Self::NetworkOrServer,
+        }
+    }
+}
+
+impl From<ExitStatus> for std::process::ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status as u8)
+    }
+}
+
+/// What the user can do about an error.
+#[must_use]
+pub fn help(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Usage(usage) => help_usage(usage),
+        Error::Refused(refusal) => Some(help_refusal(refusal)),
+        Error::Network(network) => help_network(network),
+        Error::Server(server) => help_server(server),
+    }
+}
+
+fn help_usage(error: &UsageError) -> Option<&'static str> {
+    Some(match error {
+        UsageError::Address(AddressError::PlainHttp) => "write https:// instead; an appliance always has a TLS key",
+        UsageError::Address(_) => "for example https://127.0.0.1:8443, or unix:/run/lethe/inference.sock",
+        UsageError::Pin(_) => "the appliance prints its pin on its console, in the line `lethe: spki sha256:…`",
+        UsageError::Nonce(_) => "leave --nonce out and a random one is taken",
+        UsageError::Token(_) => "`lethe token new` makes one: lth_ followed by 43 characters",
+        UsageError::RemoteListener { .. } => {
+            "the proxy asks nobody for a password: listen on 127.0.0.1, or add --allow-remote if everyone who can reach \
+             that address may ask"
+        }
+        UsageError::NoQuestion => "give it with --ask TEXT, or on standard input",
+        UsageError::File { .. }
+        | UsageError::Listen { .. }
+        | UsageError::NoCertificate
+        | UsageError::TokenName(_)
+        | UsageError::Terminal(_)
+        | UsageError::Random(_) => return None,
+    })
+}
+
+fn help_refusal(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::Pin(_) => {
+            "every boot makes a new key, so a restart changes it; compare with `lethe: spki …` on the appliance's console, \
+             and if it is not that one, somebody is in between"
+        }
+        Refusal::NoTee => {
+            "it may be an ordinary program or a virtual machine whose host can read everything you send; if it is your own \
+             machine, or a test without secrets, say so with --allow-no-tee"
+        }
+        Refusal::UnknownTee(_) => "a newer client may; until then this appliance is refused even with --allow-no-tee",
+        Refusal::Malformed(_) | Refusal::Version => {
+            "is this an appliance of Lethe, and is this client as new as it is?"
+        }
+        Refusal::KeysetExpired { .. } => "check the clock of this machine, then restart the appliance",
+        Refusal::KeysetDigest | Refusal::KeyReused | Refusal::TlsKeyNotInKeyset | Refusal::ReportData => {
+            "nothing was sent to it but this question; do not use this appliance, and tell whoever runs it"
+        }
+    }
+}
+
+fn help_network(error: &NetworkError) -> Option<&'static str> {
+    Some(match error {
+        NetworkError::Connect { .. } | NetworkError::Handshake { .. } | NetworkError::NoAnswer(_) => {
+            "is the appliance up? --wait SECONDS waits until it is"
+        }
+        NetworkError::TimedOut { .. } => "--timeout SECONDS waits longer for the next byte",
+        NetworkError::Broken(_) => "what came so far is not the whole answer; ask again",
+        NetworkError::Tls(_) | NetworkError::UnusableRequest => return None,
+    })
+}
+
+fn help_server(error: &ServerError) -> Option<&'static str> {
+    Some(match error {
+        ServerError::Status { status: 401, .. } => {
+            "give the token with --token-file FILE or in the environment variable LETHE_TOKEN"
+        }
+        ServerError::Status { code: Some(code), .. } if code == "context_length_exceeded" => {
+            "ask something shorter, or forget the conversation so far with /reset"
+        }
+        ServerError::Status { code: Some(code), .. } if code == "model_not_found" => {
+            "without --model the first model of the appliance is asked"
+        }
+        ServerError::Status { status: 429 | 503, .. } | ServerError::NotReady => {
+            "it is busy or still starting; --wait SECONDS tries for longer"
+        }
+        ServerError::Status { status: 404, .. } => "is this an appliance of Lethe?",
+        ServerError::InStream(_) | ServerError::Truncated => "what came so far is not the whole answer; ask again",
+        ServerError::Malformed(_) | ServerError::TooLarge { .. } => "is this an appliance of Lethe?",
+        ServerError::Status { .. } | ServerError::NoModel => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_error_has_its_status() {
+        assert_eq!(ExitStatus::from(&Error::from(UsageError::NoQuestion)) as u8, 2);
+        assert_eq!(ExitStatus::from(&Error::from(Refusal::NoTee)) as u8, 3);
+        assert_eq!(ExitStatus::from(&Error::from(ServerError::Truncated)) as u8, 4);
+        let timeout = NetworkError::TimedOut { what: "connect", limit: std::time::Duration::from_secs(1) };
+        assert_eq!(ExitStatus::from(&Error::from(timeout)) as u8, 4);
+    }
+}

@@ -1,0 +1,265 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+/// Ask a private language model, and know what you are talking to.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lethe",
+    version,
+    max_term_width = 100,
+    after_help = "\
+Examples:
+  lethe chat https://127.0.0.1:8443 --ask \"Why is the sky blue?\"
+  lethe verify https://lethe.example:8443
+  lethe proxy https://lethe.example:8443 --listen 127.0.0.1:4180
+
+Exit status: 0 done, 2 wrong usage, 3 the appliance was refused, 4 network or server failed."
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Verify an appliance, then talk to its model
+    Chat(ChatArguments),
+    /// Say what an appliance proves about itself
+    Verify(VerifyArguments),
+    /// Serve the OpenAI API to programs of this machine, in front of a verified appliance
+    Proxy(ProxyArguments),
+    /// Show whether an appliance is up, and what it proves, in a few lines
+    Status(StatusArguments),
+    /// Make bearer tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example: lethe completions bash > ~/.local/share/bash-completion/completions/lethe")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// How to reach an appliance and what to demand of it.
+#[derive(Debug, Args)]
+pub struct ApplianceArguments {
+    /// Where the appliance is: https://HOST[:PORT], or unix:PATH for one on this machine
+    pub url: String,
+
+    /// Demand this TLS key: sha256:HEX, as in `lethe: spki …` on the appliance's console. Without it the key seen first is
+    /// used, and said
+    #[arg(long, value_name = "sha256:HEX", help_heading = "Trust")]
+    pub pin: Option<String>,
+
+    /// Go on although no hardware proves anything (platform `none`): for tests and for your own machine
+    #[arg(long, help_heading = "Trust")]
+    pub allow_no_tee: bool,
+
+    /// Wait up to so many seconds for an appliance that is starting or busy
+    #[arg(long, value_name = "SECONDS", help_heading = "Network")]
+    pub wait: Option<u32>,
+
+    /// Longest silence of an appliance that is answering, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Network")]
+    pub timeout: u32,
+}
+
+/// Where the bearer token comes from.
+#[derive(Debug, Args)]
+pub struct TokenArguments {
+    /// Bearer token. Other users of this machine can see it in the list of processes: prefer a file or LETHE_TOKEN
+    #[arg(long, value_name = "TOKEN", conflicts_with = "token_file", help_heading = "Trust")]
+    pub token: Option<String>,
+
+    /// File that holds the bearer token. Without both, the environment variable LETHE_TOKEN is used, if set
+    #[arg(long, value_name = "FILE", help_heading = "Trust")]
+    pub token_file: Option<PathBuf>,
+}
+
+/// `lethe chat`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  lethe chat https://127.0.0.1:8443                        a conversation; /help says what else one can type
+  lethe chat https://127.0.0.1:8443 --ask \"One haiku.\"     one question; the answer alone on standard output
+  git diff | lethe chat unix:/run/lethe/inference.sock --system \"Review this.\" --ask -")]
+pub struct ChatArguments {
+    /// The appliance.
+    #[command(flatten)]
+    pub appliance: ApplianceArguments,
+    /// The token.
+    #[command(flatten)]
+    pub token: TokenArguments,
+
+    /// Ask once, print the answer, and end; `-` reads the question from standard input
+    #[arg(long, value_name = "TEXT")]
+    pub ask: Option<String>,
+
+    /// Model to ask; without it, the first that the appliance lists
+    #[arg(long, value_name = "NAME")]
+    pub model: Option<String>,
+
+    /// Instructions before the conversation
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+
+    /// Most tokens of an answer
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u32>,
+
+    /// Randomness: 0 always takes the likeliest token
+    #[arg(long, value_name = "NUMBER", value_parser = temperature)]
+    pub temperature: Option<f32>,
+
+    /// Start of the random numbers, for answers that can be repeated
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+
+    /// Print the answer when it is complete, not as it comes
+    #[arg(long)]
+    pub no_stream: bool,
+
+    /// Print one JSON object: answer, finish_reason, usage, model, and what was verified
+    #[arg(long, requires = "ask")]
+    pub json: bool,
+}
+
+/// `lethe verify`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Six labels say what is proven: hardware, image, configuration, model, keys, freshness.
+Exit status 0 if the appliance is accepted, 3 if it is refused.
+
+Examples:
+  lethe verify https://lethe.example:8443
+  lethe verify https://127.0.0.1:8443 --allow-no-tee --save-cert cert.pem
+  SSL_CERT_FILE=cert.pem python my_openai_program.py")]
+pub struct VerifyArguments {
+    /// The appliance.
+    #[command(flatten)]
+    pub appliance: ApplianceArguments,
+
+    /// Save the certificate of an accepted appliance as PEM, for other people's clients to trust
+    #[arg(long, value_name = "FILE")]
+    pub save_cert: Option<PathBuf>,
+
+    /// Use this nonce (64 hexadecimal digits) and not a random one
+    #[arg(long, value_name = "HEX")]
+    pub nonce: Option<String>,
+
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lethe proxy`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The proxy verifies the appliance before it listens, and sends requests only to the key it verified. It asks its own clients
+for no password: every user of this machine can reach a port of 127.0.0.1. GET /lethe/status says what was verified.
+
+Example:
+  lethe proxy https://lethe.example:8443 --token-file token
+  OPENAI_BASE_URL=http://127.0.0.1:4180/v1 OPENAI_API_KEY=unused python my_openai_program.py")]
+pub struct ProxyArguments {
+    /// The appliance.
+    #[command(flatten)]
+    pub appliance: ApplianceArguments,
+    /// The token.
+    #[command(flatten)]
+    pub token: TokenArguments,
+
+    /// Address and port to listen on
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4180")]
+    pub listen: SocketAddr,
+
+    /// Listen even where other machines can reach the proxy
+    #[arg(long)]
+    pub allow_remote: bool,
+
+    /// Answer to this host name too (IP addresses and localhost are answered always). Repeatable
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
+
+    /// Answer web pages of this origin, for example https://chat.example. Repeatable
+    #[arg(long, value_name = "ORIGIN")]
+    pub allow_origin: Vec<String>,
+}
+
+/// `lethe status`
+#[derive(Debug, Args)]
+#[command(after_help = "Example: lethe status https://127.0.0.1:8443 --allow-no-tee")]
+pub struct StatusArguments {
+    /// The appliance.
+    #[command(flatten)]
+    pub appliance: ApplianceArguments,
+
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `lethe token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token of 256 random bits; it is shown once, and the document gets its digest
+    #[command(after_help = "\
+The token goes to the person or program that may ask. The lines for the deployment document hold only its SHA-256, so the
+document can be public.
+
+Example: lethe token new --name alice")]
+    New(TokenNewArguments),
+}
+
+/// `lethe token new`
+#[derive(Debug, Args)]
+pub struct TokenNewArguments {
+    /// Name for the operator, in the deployment document
+    #[arg(long, value_name = "NAME", default_value = "client")]
+    pub name: String,
+
+    /// Print one JSON object: name, token, sha256
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn temperature(text: &str) -> Result<f32, String> {
+    match text.parse::<f32>() {
+        Ok(number) if number.is_finite() && number >= 0.0 => Ok(number),
+        _ => Err("a number from 0 on is expected".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn json_is_for_single_questions() {
+        let parse =
+            |arguments: &[&str]| Arguments::try_parse_from([&["lethe", "chat", "https://a"], arguments].concat());
+        assert!(parse(&["--ask", "a", "--json"]).is_ok());
+        assert!(parse(&["--json"]).is_err());
+    }
+
+    #[test]
+    fn a_temperature_is_a_number_from_zero_on() {
+        assert_eq!(temperature("0.5"), Ok(0.5));
+        for text in ["-1", "NaN", "inf", "hot"] {
+            assert!(temperature(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! From arguments to options, and what is said before the first prompt leaves.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use super::{
+    arguments::{ApplianceArguments, TokenArguments},
+    speak,
+};
+use crate::{
+    appliance::Options,
+    attestation::{Policy, Verified},
+    error::{Error, UsageError},
+    retry::{Notice, RetryPolicy},
+    token::Token,
+};
+
+/// Longest file that may hold a token, in bytes.
+const MAX_TOKEN_FILE_BYTES: u64 = 4096;
+
+/// What the arguments ask for.
+///
+/// # Errors
+/// [`UsageError`].
+pub fn options(arguments: &ApplianceArguments, token: Option<&TokenArguments>) -> Result<Options, Error> {
+    let mut options = Options::new(arguments.url.parse().map_err(UsageError::Address)?);
+    options.pin = arguments.pin.as_deref().map(str::parse).transpose().map_err(UsageError::Pin)?;
+    options.policy = Policy { allow_no_tee: arguments.allow_no_tee };
+    options.patience.silence = Duration::from_secs(arguments.timeout.into());
+    options.retry = RetryPolicy {
+        until: arguments.wait.map(|seconds| Instant::now() + Duration::from_secs(seconds.into())),
+        notice: Some(notice(&options)),
+        ..RetryPolicy::default()
+    };
+    options.token = token.map(read_token).transpose()?.flatten();
+    Ok(options)
+}
+
+/// Says why the program waits, once for each reason.
+fn notice(options: &Options) -> Notice {
+    let address = options.address.to_string();
+    let said = Mutex::new(String::new());
+    Arc::new(move |error, _wait| {
+        let reason = error.to_string();
+        let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+        if *said != reason {
+            speak::note(&format!("trying {address} again: {reason}"));
+            *said = reason;
+        }
+    })
+}
+
+fn read_token(arguments: &TokenArguments) -> Result<Option<Token>, Error> {
+    let text = match arguments {
+        TokenArguments { token: Some(token), .. } => Zeroizing::new(token.clone()),
+        TokenArguments { token_file: Some(path), .. } => read_short(path)?,
+        _ => match std::env::var("LETHE_TOKEN") {
+            Ok(token) if !token.is_empty() => Zeroizing::new(token),
+            _ => return Ok(None),
+        },
+    };
+    Ok(Some(text.trim().parse::<Token>().map_err(UsageError::Token)?))
+}
+
+fn read_short(path: &Path) -> Result<Zeroizing<String>, UsageError> {
+    let failed = |source| UsageError::File { what: "read", path: path.display().to_string(), source };
+    let mut text = Zeroizing::new(String::new());
+    File::open(path).and_then(|file| file.take(MAX_TOKEN_FILE_BYTES).read_to_string(&mut text)).map_err(failed)?;
+    Ok(text)
+}
+
+/// Says what a user has to know of an appliance that was accepted.
+pub fn announce(options: &Options, verified: &Verified) {
+    if let (Some(pin), None) = (verified.pin(), options.pin) {
+        speak::note(&format!("using the TLS key {pin}, seen now for the first time; --pin {pin} demands it"));
+    }
+    if !verified.is_proven_by_hardware() {
+        speak::warning(&format!(
+            "platform `{}`: no hardware proves what this appliance is; you said --allow-no-tee",
+            verified.platform()
+        ));
+    }
+}

@@ -1,0 +1,64 @@
+//! What the proxy answers itself: errors in the shape OpenAI programs expect, and its state.
+
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::Bytes;
+use serde_json::{Value, json};
+
+use super::guard::Stranger;
+use crate::{
+    connection::BoxError,
+    error::{Error, NetworkError, Refusal},
+    exit,
+};
+
+/// The body of an answer to a local program.
+pub type LocalBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// A JSON answer.
+#[must_use]
+pub fn json_answer(status: StatusCode, value: &Value) -> Response<LocalBody> {
+    let body = Full::new(Bytes::from(value.to_string())).map_err(|never| match never {}).boxed_unsync();
+    let mut answer = Response::new(body);
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
+/// An error object.
+#[must_use]
+pub fn error_answer(status: StatusCode, kind: &str, code: &str, message: &str) -> Response<LocalBody> {
+    let error = json!({"message": message, "type": kind, "param": null, "code": code});
+    json_answer(status, &json!({ "error": error }))
+}
+
+/// The answer to a request that is turned away.
+#[must_use]
+pub fn stranger(stranger: Stranger) -> Response<LocalBody> {
+    let (status, code) = match stranger {
+        Stranger::NoHost => (StatusCode::BAD_REQUEST, "host_missing"),
+        Stranger::Host => (StatusCode::MISDIRECTED_REQUEST, "host_not_allowed"),
+        Stranger::Origin => (StatusCode::FORBIDDEN, "origin_not_allowed"),
+    };
+    error_answer(status, "invalid_request_error", code, &stranger.to_string())
+}
+
+/// The answer when the appliance could not be asked. Nothing here comes from the appliance's own words.
+#[must_use]
+pub fn unreachable(error: &Error) -> Response<LocalBody> {
+    let (status, code) = match error {
+        Error::Refused(Refusal::Pin(_)) => (StatusCode::BAD_GATEWAY, "appliance_key_changed"),
+        Error::Refused(_) => (StatusCode::BAD_GATEWAY, "appliance_not_verified"),
+        Error::Network(NetworkError::TimedOut { .. }) => (StatusCode::GATEWAY_TIMEOUT, "appliance_timeout"),
+        Error::Network(_) | Error::Server(_) => (StatusCode::BAD_GATEWAY, "appliance_unreachable"),
+        Error::Usage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "proxy_error"),
+    };
+    let help = exit::help(error).map_or_else(String::new, |help| format!(" ({help})"));
+    error_answer(status, "upstream_error", code, &format!("lethe proxy: {error}{help}"))
+}
+
+/// Adds what a browser wants to see before it shows an answer to a page of an allowed origin.
+pub fn allow_origin(headers: &mut HeaderMap, origin: &HeaderValue) {
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+}

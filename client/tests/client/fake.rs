@@ -1,0 +1,288 @@
+//! An appliance in this process: a self-signed P-256 certificate, a keyset, reports, scripted answers.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use lethe::{appliance::Options, pin::SpkiPin};
+use protocol::{Keyset, Nonce, PublicKey, Sha256Digest, TlsKey, report_data};
+use rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    task::AbortHandle,
+};
+use tokio_rustls::TlsAcceptor;
+
+use crate::reply::{AnswerBody, Reply, object};
+
+/// How the report lies, if it does.
+#[derive(Clone)]
+pub enum Lie {
+    None,
+    /// The keyset names another TLS key.
+    OtherSpki,
+    /// The report answers this nonce, whatever was asked.
+    Replay(String),
+    /// `report_data` is of nothing.
+    OtherReportData,
+    /// The stated digest is another keyset's.
+    OtherDigest,
+    /// The keyset ended in 1970.
+    Expired,
+    /// The TLS key belongs to another domain.
+    OtherDomain,
+    /// The receipt key is an E2EE key too.
+    OneKeyTwoRoles,
+    /// Not a report.
+    Bytes(Vec<u8>),
+}
+
+/// What an appliance was asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+pub struct State {
+    pub lie: Mutex<Lie>,
+    pub platform: Mutex<String>,
+    pub ready: AtomicBool,
+    /// Answers to questions, in order; the last one is repeated.
+    pub replies: Mutex<VecDeque<Reply>>,
+    pub asked: Mutex<Vec<Asked>>,
+    pub heard_hang_up: Arc<AtomicBool>,
+    pub connections: Mutex<Vec<AbortHandle>>,
+    pin: Mutex<Option<SpkiPin>>,
+    config: Mutex<Option<Arc<ServerConfig>>>,
+}
+
+pub struct Fake {
+    pub address: SocketAddr,
+    pub state: Arc<State>,
+}
+
+impl State {
+    fn new(replies: Vec<Reply>) -> Arc<Self> {
+        Arc::new(Self {
+            lie: Mutex::new(Lie::None),
+            platform: Mutex::new("none".to_owned()),
+            ready: AtomicBool::new(true),
+            replies: Mutex::new(replies.into()),
+            asked: Mutex::default(),
+            heard_hang_up: Arc::default(),
+            connections: Mutex::default(),
+            pin: Mutex::default(),
+            config: Mutex::default(),
+        })
+    }
+
+    fn make_key(&self) {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let certificate =
+            rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        *self.pin.lock().unwrap() = Some(SpkiPin::of_spki(&rcgen::PublicKeyData::subject_public_key_info(&key)));
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
+            .unwrap();
+        *self.config.lock().unwrap() = Some(Arc::new(config));
+    }
+
+    pub fn questions(&self) -> Vec<Asked> {
+        self.asked.lock().unwrap().iter().filter(|asked| asked.path.starts_with("/v1/chat")).cloned().collect()
+    }
+
+    fn serve<S>(self: &Arc<Self>, stream: S)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let state = self.clone();
+        let task = tokio::spawn(async move {
+            let service = service_fn(|request| {
+                let state = state.clone();
+                async move { state.answer(request).await }
+            });
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+        self.connections.lock().unwrap().push(task.abort_handle());
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, io::Error> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
+        let path = head.uri.to_string();
+        self.asked.lock().unwrap().push(Asked { path: path.clone(), headers: head.headers, body });
+        let answer = match path.split('?').next().unwrap() {
+            "/v1/aci/attestation" => Some(self.report(path.rsplit('=').next().unwrap())),
+            "/v1/models" => Some(object(StatusCode::OK, &json!({"object": "list", "data": [{"id": "test/model"}]}))),
+            "/health" => {
+                let ready = self.ready.load(Ordering::SeqCst);
+                let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+                Some(object(status, &json!({"live": true, "ready": ready, "platform": "none"})))
+            }
+            "/v1/chat/completions" => self.next_reply().answer(&self.heard_hang_up),
+            _ => Some(object(
+                StatusCode::NOT_FOUND,
+                &json!({"error": {"message": "no such route", "type": "not_found"}}),
+            )),
+        };
+        answer.ok_or_else(|| io::Error::other("hang up"))
+    }
+
+    fn next_reply(&self) -> Reply {
+        let mut replies = self.replies.lock().unwrap();
+        if replies.len() > 1 { replies.pop_front().unwrap() } else { replies.front().unwrap().clone() }
+    }
+
+    fn report(&self, nonce: &str) -> Response<AnswerBody> {
+        let lie = self.lie.lock().unwrap().clone();
+        let value = report(&lie, self.pin.lock().unwrap().as_ref(), nonce, &self.platform.lock().unwrap());
+        if let Lie::Bytes(bytes) = lie {
+            let text = String::from_utf8(bytes).unwrap();
+            return object(StatusCode::OK, &Value::Null)
+                .map(|_| http_body_util::Full::from(text).map_err(|never| match never {}).boxed_unsync());
+        }
+        object(StatusCode::OK, &value)
+    }
+}
+
+fn key(key_id: &str, algo: &str, byte: &str) -> PublicKey {
+    PublicKey { key_id: key_id.to_owned(), algo: algo.to_owned(), public_key: byte.repeat(32) }
+}
+
+fn report(lie: &Lie, pin: Option<&SpkiPin>, nonce: &str, platform: &str) -> Value {
+    let spki_sha256 = match (lie, pin) {
+        (Lie::OtherSpki, _) | (_, None) => [0; 32],
+        (_, Some(pin)) => *pin.as_bytes(),
+    };
+    let domain = matches!(lie, Lie::OtherDomain).then(|| "other.example".to_owned());
+    let keyset = Keyset {
+        e2ee_public_keys: vec![key(
+            "e2ee-1",
+            "of-the-future",
+            if matches!(lie, Lie::OneKeyTwoRoles) { "02" } else { "03" },
+        )],
+        not_after: if matches!(lie, Lie::Expired) { 1 } else { 253_402_300_799 },
+        receipt_signing_keys: vec![key("receipt-1", "ed25519", "02")],
+        subject: None,
+        tls_public_keys: if pin.is_some() { vec![TlsKey { domain, spki_sha256 }] } else { vec![] },
+    };
+    let mut digest = keyset.digest().unwrap();
+    let nonce = if let Lie::Replay(old) = lie { old } else { nonce };
+    let mut data = hex::encode(report_data(digest, Some(&Nonce::parse(nonce).unwrap())));
+    match lie {
+        Lie::OtherReportData => data = "ab".repeat(32),
+        Lie::OtherDigest => digest = Sha256Digest::of(b"another keyset"),
+        _ => {}
+    }
+    json!({
+        "api_version": "aci/1",
+        "workload_keyset_digest": digest,
+        "attestation": {
+            "tee_type": platform, "workload_keyset": keyset, "report_data": data,
+            "source_provenance": {"repo_url": null}, "evidence": {},
+        },
+        "service_capabilities": {"supported_e2ee_versions": [], "serving": "direct", "of_the_future": true},
+    })
+}
+
+impl Fake {
+    /// An appliance on a port of its own, with answers to questions.
+    pub async fn start(replies: Vec<Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(listener, replies)
+    }
+
+    pub fn on(listener: TcpListener, replies: Vec<Reply>) -> Self {
+        let state = State::new(replies);
+        state.make_key();
+        let address = listener.local_addr().unwrap();
+        let serving = state.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let config = serving.config.lock().unwrap().clone().unwrap();
+                let state = serving.clone();
+                tokio::spawn(async move {
+                    if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {
+                        state.serve(stream);
+                    }
+                });
+            }
+        });
+        Self { address, state }
+    }
+
+    /// An appliance behind a UNIX socket.
+    pub fn local(path: &Path, replies: Vec<Reply>) -> Arc<State> {
+        let listener = UnixListener::bind(path).unwrap();
+        let state = State::new(replies);
+        let serving = state.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                serving.serve(stream);
+            }
+        });
+        state
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    pub fn pin(&self) -> SpkiPin {
+        self.state.pin.lock().unwrap().unwrap()
+    }
+
+    pub fn lie(&self, lie: Lie) {
+        *self.state.lie.lock().unwrap() = lie;
+    }
+
+    /// As a restart does: new key, all connections closed.
+    pub fn restart(&self) {
+        self.state.make_key();
+        for connection in self.state.connections.lock().unwrap().drain(..) {
+            connection.abort();
+        }
+    }
+
+    /// Options that accept platform `none` and retry quickly.
+    pub fn options(&self) -> Options {
+        let mut options = Options::new(self.url().parse().unwrap());
+        options.policy.allow_no_tee = true;
+        options.retry.first = Duration::from_millis(10);
+        options.patience.silence = Duration::from_secs(10);
+        options
+    }
+}
+
+/// Waits until something holds, or gives up after ten seconds.
+pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..1000 {
+        if holds() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{what} did not happen");
+}

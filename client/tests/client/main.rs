@@ -1,0 +1,10 @@
+//! The client against an appliance of this process that can be told to misbehave.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
+
+mod chat;
+mod fake;
+mod program;
+mod proxy;
+mod reply;
+mod unix;
+mod verify;
