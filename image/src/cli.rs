@@ -17,7 +17,8 @@ Examples:
   lethe-image logs demo --follow                                its console
   lethe-image stop demo && lethe-image delete demo
 
-Exit status: 0 done, 1 failure, 2 wrong command line, 3 the machine refused to boot, 4 the machine was not ready in time.";
+Exit status: 0 done, 1 failure, 2 wrong command line, 3 the machine refused to boot,
+4 the machine was not ready in time.";
 
 /// Builds, boots and measures Lethe images.
 #[derive(Debug, Parser)]

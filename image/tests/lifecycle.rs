@@ -106,20 +106,23 @@ fn a_guest_that_refuses_and_does_not_power_off_is_ended() {
 #[test]
 fn a_guest_that_resets_ends_and_its_last_lines_are_quoted() {
     let place = Place::with_guest("Kernel panic - not syncing: \x1b[31mno init\n", Then::Reset);
-    let output = place.boot(&[]).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
-    let errors = text(&output.stderr);
-    assert!(errors.contains("Kernel panic - not syncing: no init"), "{errors:?}");
-    assert!(!errors.contains('\x1b'), "no escape sequence of the guest reaches the terminal");
+    for (extra, prefix) in [(&[][..], ""), (&["--quiet"], "  | ")] {
+        let output = place.boot(extra).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let errors = text(&output.stderr);
+        assert!(errors.contains(&format!("{prefix}Kernel panic - not syncing: no init\n")), "{errors:?}");
+        assert!(!errors.contains('\x1b'), "no escape sequence of the guest reaches the terminal");
+    }
     nothing_is_left(&place);
 }
 
 #[test]
 fn a_guest_that_is_not_ready_in_time_is_exit_status_four() {
     let place = Place::with_guest("lethe: stage console\n", Then::Halt);
-    let output = place.boot(&["--ready-timeout", "1"]).output().unwrap();
+    let output = place.boot(&["--ready-timeout", "1", "--quiet"]).output().unwrap();
     assert_eq!(output.status.code(), Some(4));
-    assert!(text(&output.stderr).contains("not ready after 1 s; its last lines: lethe: stage console"));
+    let errors = text(&output.stderr);
+    assert!(errors.contains("  | lethe: stage console\nerror: the machine was not ready after 1 s\n"), "{errors}");
     nothing_is_left(&place);
 }
 

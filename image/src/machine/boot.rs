@@ -17,17 +17,18 @@ use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
 Examples:
-  lethe-image boot --model tiny.gguf --config lethe.toml                     console here, Ctrl-C ends it
-  lethe-image boot --model tiny.gguf --config lethe.toml --name demo --detach
-  lethe-image boot --model tiny.gguf --config lethe.toml --firmware ovmf --tee tpm2
-  lethe-image boot --model tiny.gguf --config lethe.toml --print-command     show QEMU's command line
+  lethe-image boot --model m.gguf --config lethe.toml                  console here, Ctrl-C ends it
+  lethe-image boot --model m.gguf --config lethe.toml --name demo --detach
+  lethe-image boot --model m.gguf --config lethe.toml --firmware ovmf --tee tpm2
+  lethe-image boot --model m.gguf --config lethe.toml --print-command  show QEMU's command line
 
 When the machine is ready, its name, address and TLS key digest are printed on stdout:
   name lethe-1
   url  https://127.0.0.1:40123
   pin  sha256:...
 
-Exit status: 0 done, 1 failure, 2 wrong command line or input, 3 the machine refused to boot, 4 not ready in time.";
+Exit status: 0 done, 1 failure, 2 wrong command line or input, 3 the machine refused to boot,
+4 it was not ready in time.";
 
 /// Arguments of `boot`.
 #[derive(Debug, clap::Args)]
@@ -142,9 +143,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let mut show = Show::new(progress, !args.quiet && !args.supervised);
     let job = plan.into_job(args, &progress)?;
-    match supervise(job, &mut show)? {
-        Ending::Stopped => Ok(ExitCode::SUCCESS),
-        Ending::Interrupted(signal) => Ok(detach::interrupted(signal)),
+    match supervise(job, &mut show) {
+        Ok(Ending::Stopped) => Ok(ExitCode::SUCCESS),
+        Ok(Ending::Interrupted(signal)) => Ok(detach::interrupted(signal)),
+        Err(error) => {
+            show.explain(&error);
+            Err(error.into())
+        }
     }
 }
 

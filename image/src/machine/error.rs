@@ -113,19 +113,19 @@ pub enum Error {
         reason: String,
     },
     /// The guest ended without being ready.
-    #[error("the machine ended before it was ready{}", quoted(last_lines))]
+    #[error("the machine ended before it was ready")]
     Ended {
         /// The end of its console, then of QEMU's messages.
         last_lines: Vec<String>,
     },
     /// The guest ended by itself after it had been ready.
-    #[error("the machine ended by itself{}", quoted(last_lines))]
+    #[error("the machine ended by itself")]
     Died {
         /// The end of its console.
         last_lines: Vec<String>,
     },
     /// The time for becoming ready ran out.
-    #[error("the machine was not ready after {seconds} s{}", quoted(last_lines))]
+    #[error("the machine was not ready after {seconds} s")]
     NotReady {
         /// The limit.
         seconds: u64,
@@ -133,7 +133,7 @@ pub enum Error {
         last_lines: Vec<String>,
     },
     /// The TPM emulator did not start.
-    #[error("the TPM emulator failed{}", quoted(last_lines))]
+    #[error("the TPM emulator failed: {}", last_lines.join("; "))]
     Tpm {
         /// What it said.
         last_lines: Vec<String>,
@@ -149,10 +149,6 @@ pub enum Error {
     },
 }
 
-fn quoted(lines: &[String]) -> String {
-    if lines.is_empty() { String::new() } else { format!("; its last lines: {}", lines.join(" | ")) }
-}
-
 impl Error {
     /// For `map_err` on file operations.
     pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
@@ -163,6 +159,15 @@ impl Error {
     /// For `map_err` on system calls.
     pub(crate) fn system<E: Into<io::Error>>(action: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System { action, source: source.into() }
+    }
+
+    /// What the machine said last, where that may explain the failure.
+    #[must_use]
+    pub fn last_lines(&self) -> &[String] {
+        match self {
+            Self::Ended { last_lines } | Self::Died { last_lines } | Self::NotReady { last_lines, .. } => last_lines,
+            _ => &[],
+        }
     }
 
     /// What to do next.

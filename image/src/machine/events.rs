@@ -4,6 +4,7 @@ use std::io::{Write as _, stdout};
 
 use indicatif::ProgressBar;
 
+use super::Error;
 use super::console::Line;
 use super::record::Record;
 use crate::progress::Progress;
@@ -62,6 +63,15 @@ impl Show {
         }
     }
 
+    /// What the machine said last, if it has not been shown already.
+    pub fn explain(&self, error: &Error) {
+        if !self.console {
+            for line in error.last_lines() {
+                eprintln!("  | {line}");
+            }
+        }
+    }
+
     /// The machine is ready: the address and the key's digest on stdout, for people or as one line of JSON.
     pub fn ready(&mut self, record: &Record, json: bool) {
         self.clear();
@@ -73,6 +83,9 @@ impl Show {
             let pin = record.spki.as_deref().unwrap_or("unknown");
             format!("name {}\nurl  {}\npin  {pin}\n", record.name, record.url)
         };
+        if self.console {
+            self.progress.status("Running", "Ctrl-C ends it");
+        }
         // A reader that is gone does not stop a machine that serves others.
         let _ = stdout().write_all(text.as_bytes()).and_then(|()| stdout().flush());
     }
