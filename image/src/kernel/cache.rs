@@ -1,0 +1,154 @@
+//! Sources and objects of kernels, kept outside the tree: `${XDG_CACHE_HOME:-~/.cache}/lethe/kernel`.
+//!
+//! Each tree's folder is named by the digest of everything that enters it, so a tree is either right or not there.
+
+use std::env;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+
+use crate::kernel::recipe::Recipe;
+use crate::progress::Progress;
+use crate::report::advise;
+
+/// The cache, held by this process alone until it is dropped.
+pub struct Cache {
+    folder: PathBuf,
+    _lock: File,
+}
+
+impl Cache {
+    /// Opens the cache and waits until no other build uses it.
+    ///
+    /// # Errors
+    /// If there is no place for it, or it cannot be locked.
+    pub fn open(progress: &Progress) -> anyhow::Result<Self> {
+        let folder = folder()?;
+        fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+        let path = folder.join("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+            progress.status("Blocking", "waiting for another kernel build");
+        }
+        lock.lock().with_context(|| format!("cannot lock {}", path.display()))?;
+        Ok(Self { folder, _lock: lock })
+    }
+
+    /// The unpacked and patched source.
+    ///
+    /// # Errors
+    /// If the archive is not the pinned one, or cannot be unpacked or patched.
+    pub fn source(&self, recipe: &Recipe, given: Option<&Path>, progress: &Progress) -> anyhow::Result<PathBuf> {
+        let tree = self.folder.join(format!("source-{}", recipe.source_key()));
+        if tree.exists() {
+            if given.is_some() {
+                recipe.pin.verified_archive(given, progress)?;
+            }
+            return Ok(tree);
+        }
+        let archive = recipe.pin.verified_archive(given, progress)?;
+        let spinner = progress.spinner("Unpacking", archive.display());
+        let unpacked = self.unpack(recipe, &archive);
+        spinner.finish_and_clear();
+        fs::rename(unpacked?, &tree).with_context(|| format!("cannot create {}", tree.display()))?;
+        Ok(tree)
+    }
+
+    /// The object tree of a key, perhaps empty.
+    ///
+    /// # Errors
+    /// If it cannot be created.
+    pub fn objects(&self, key: &str) -> anyhow::Result<PathBuf> {
+        let tree = self.folder.join(format!("objects-{key}"));
+        fs::create_dir_all(&tree).with_context(|| format!("cannot create {}", tree.display()))?;
+        Ok(tree)
+    }
+
+    /// The object tree of `key`, started as a copy of that of `original`, so that only what differs is compiled.
+    ///
+    /// # Errors
+    /// If it cannot be copied.
+    pub fn copy_of(&self, original: &str, key: &str, progress: &Progress) -> anyhow::Result<PathBuf> {
+        let from = self.objects(original)?;
+        let tree = self.folder.join(format!("objects-{key}"));
+        if tree.exists() {
+            return Ok(tree);
+        }
+        progress.status("Copying", "kernel objects");
+        let scratch = self.scratch()?;
+        run(Command::new("cp")
+            .args(["--archive", "--reflink=auto", "--no-target-directory", "--"])
+            .arg(&from)
+            .arg(&scratch))?;
+        fs::rename(&scratch, &tree).with_context(|| format!("cannot create {}", tree.display()))?;
+        Ok(tree)
+    }
+
+    fn unpack(&self, recipe: &Recipe, archive: &Path) -> anyhow::Result<PathBuf> {
+        let scratch = self.scratch()?;
+        fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?;
+        run(Command::new("tar")
+            .args(["--extract", "--xz", "--no-same-owner", "--directory"])
+            .arg(&scratch)
+            .arg("--file")
+            .arg(archive))?;
+        let source = scratch.join(&recipe.pin.folder);
+        ensure!(source.is_dir(), "{} has no folder {}", archive.display(), recipe.pin.folder);
+        for (name, patch) in &recipe.patches {
+            apply(&source, patch).with_context(|| format!("patch {name} does not apply"))?;
+        }
+        Ok(source)
+    }
+
+    /// A place for a tree that is not finished; what a broken run left there is removed.
+    fn scratch(&self) -> anyhow::Result<PathBuf> {
+        let scratch = self.folder.join("unfinished");
+        if scratch.exists() {
+            fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove {}", scratch.display()))?;
+        }
+        Ok(scratch)
+    }
+}
+
+fn folder() -> anyhow::Result<PathBuf> {
+    let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
+    let base = base.with_context(|| {
+        advise(
+            "no place for the kernel cache: neither XDG_CACHE_HOME nor HOME is set",
+            "set XDG_CACHE_HOME to a folder",
+        )
+    })?;
+    Ok(base.join("lethe/kernel"))
+}
+
+/// Applies a patch exactly as it is: no fuzz, no backups, nothing asked.
+fn apply(source: &Path, patch: &str) -> anyhow::Result<()> {
+    let mut command = Command::new("patch");
+    command
+        .args(["--strip=1", "--fuzz=0", "--forward", "--batch", "--silent", "--no-backup-if-mismatch", "--directory"])
+        .arg(source);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .spawn()
+        .with_context(|| advise("cannot run patch", "install it with `apt-get install patch`"))?;
+    child.stdin.take().context("no pipe to patch")?.write_all(patch.as_bytes()).context("cannot write to patch")?;
+    let status = child.wait().context("cannot wait for patch")?;
+    ensure!(status.success(), "patch ended with {status}");
+    Ok(())
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {program}"))?;
+    ensure!(status.success(), "{program} ended with {status}");
+    Ok(())
+}
