@@ -4,6 +4,8 @@
 
 pub mod api;
 pub mod boot;
+pub mod host;
 pub mod identity;
 pub mod inference;
 pub mod lockdown;
+pub mod process;

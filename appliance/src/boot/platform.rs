@@ -1,5 +1,7 @@
 //! What kind of machine this is, and so what evidence it can give.
 
+use protocol::TeeType;
+
 use super::mounts::Mounted;
 
 /// The machine's kind. There is no pretended one: a test that needs a hardware signer brings its own.
@@ -12,9 +14,15 @@ pub enum Platform {
 impl Platform {
     /// Name on the console, in `/health` and in evidence.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
+        self.tee_type().name()
+    }
+
+    /// The kind as evidence names it.
+    #[must_use]
+    pub const fn tee_type(self) -> TeeType {
         match self {
-            Self::None => "none",
+            Self::None => TeeType::None,
         }
     }
 }

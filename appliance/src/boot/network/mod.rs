@@ -5,7 +5,7 @@ mod netlink;
 mod packet;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,6 @@ use super::console::{Console, Event};
 const LEASE_WAIT: Duration = Duration::from_secs(60);
 /// Least time between two rounds of the client: whatever the host sends, it cannot make a busy loop of it.
 const ROUND: Duration = Duration::from_millis(20);
-/// Where the kernel keeps the lowest port that an unprivileged process may open.
-const PORT_START: &str = "/proc/sys/net/ipv4/ip_unprivileged_port_start";
 
 /// Why there is no network.
 #[derive(Debug, thiserror::Error)]
@@ -42,15 +40,6 @@ pub enum NetworkError {
     /// The system's random numbers are not ready.
     #[error("no random numbers")]
     Random,
-    /// The address of the document is not this machine's, or its port may not be opened.
-    #[error("cannot listen on {address}")]
-    Listen {
-        /// The document's `listen.address`.
-        address: SocketAddr,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
 }
 
 impl From<NetworkError> for Refused {
@@ -59,7 +48,6 @@ impl From<NetworkError> for Refused {
             NetworkError::Netlink(_) | NetworkError::Random => "network",
             NetworkError::NoDevice => "network-device",
             NetworkError::Packets(_) | NetworkError::NoLease => "network-dhcp",
-            NetworkError::Listen { .. } => "network-listen",
         };
         Self::new(code, &error)
     }
@@ -101,41 +89,6 @@ pub fn bring_up(network: &Network, console: Console) -> Result<Up, NetworkError>
             Ok(Up { address })
         }
     }
-}
-
-/// Makes sure that the server can have its address and port once privileges are gone, while a refusal still powers
-/// the machine off. Nothing listens: the socket is bound and closed.
-///
-/// # Errors
-/// [`NetworkError::Listen`].
-pub fn check_address(address: SocketAddr) -> Result<(), NetworkError> {
-    let failed = |source| NetworkError::Listen { address, source };
-    if address.port() < 1024 {
-        // The server runs without capabilities.
-        std::fs::write(PORT_START, "0").map_err(failed)?;
-    }
-    let probe = bind_only(address).map_err(failed)?;
-    drop(probe);
-    Ok(())
-}
-
-/// Binds without listening: no connection is answered.
-fn bind_only(address: SocketAddr) -> io::Result<impl Sized> {
-    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt};
-    use std::os::fd::AsRawFd;
-    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-    Ok(socket)
-}
-
-/// Opens the server's TCP port.
-///
-/// # Errors
-/// The kernel's.
-pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address)
 }
 
 fn first_ethernet(links: &[Link]) -> Option<Link> {
@@ -230,12 +183,6 @@ impl Dhcp {
     }
 }
 
-/// The address a person can connect to when the document says "any".
-#[must_use]
-pub fn is_unspecified(address: IpAddr) -> bool {
-    address == IpAddr::V4(Ipv4Addr::UNSPECIFIED) || address.is_unspecified()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,23 +211,5 @@ mod tests {
         let links = [link(1, false), link(5, true), link(3, true)];
         assert_eq!(first_ethernet(&links).unwrap().index, 3);
         assert_eq!(first_ethernet(&links[..1]), None);
-    }
-
-    #[test]
-    fn an_address_of_another_machine_is_refused_before_privileges_are_gone() {
-        let refused = Refused::from(check_address("192.0.2.1:8443".parse().unwrap()).unwrap_err());
-        assert_eq!(refused.code(), "network-listen");
-        assert!(
-            check_address(
-                "127.0.0.1:0"
-                    .parse::<SocketAddr>()
-                    .map(|mut a| {
-                        a.set_port(28_443);
-                        a
-                    })
-                    .unwrap()
-            )
-            .is_ok()
-        );
     }
 }

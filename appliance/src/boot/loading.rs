@@ -1,0 +1,70 @@
+//! From sealed bytes to a running engine: our own reader first, then llama.cpp, then the chat template.
+
+use std::io;
+use std::sync::Arc;
+
+use deployment::Document;
+
+use super::Refused;
+use super::model::Stored;
+use crate::api::{Render, TemplateError, model_template};
+use crate::inference::{self, Scheduler, Settings, StartError, Submit as _};
+
+/// A model that answers.
+pub struct Loaded {
+    /// The door to its scheduler.
+    pub scheduler: Scheduler,
+    /// Its chat template, if it has one.
+    pub template: Option<Arc<dyn Render>>,
+    /// Its architecture.
+    pub architecture: &'static str,
+}
+
+/// Why the model cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadingError {
+    /// Its tables are not those of a sound GGUF file.
+    #[error("the model file is not usable")]
+    Gguf(#[source] gguf::Refused),
+    /// The sealed bytes cannot be read.
+    #[error("cannot read the stored model")]
+    Stored(#[source] io::Error),
+    /// Its chat template does not compile.
+    #[error(transparent)]
+    Template(TemplateError),
+    /// llama.cpp or the scheduler did not start.
+    #[error("the engine did not start")]
+    Engine(#[source] StartError),
+}
+
+impl From<LoadingError> for Refused {
+    fn from(error: LoadingError) -> Self {
+        let code = match &error {
+            LoadingError::Gguf(refused) => refused.code(),
+            LoadingError::Stored(_) => "model-read",
+            LoadingError::Template(TemplateError::Date(_)) => "document-invalid",
+            LoadingError::Template(TemplateError::Compile(_)) => "model-template",
+            LoadingError::Engine(error) => error.code(),
+        };
+        Self::new(code, &error)
+    }
+}
+
+/// Checks the stored file's tables, starts the engine over it, and compiles its template. `end` ends the process when
+/// llama.cpp gives up.
+///
+/// # Errors
+/// [`LoadingError`]
+pub fn load(mut stored: Stored, document: &Document, end: llama::EndHook) -> Result<Loaded, LoadingError> {
+    let header = gguf::check_reader(stored.reader().map_err(LoadingError::Stored)?).map_err(LoadingError::Gguf)?;
+    let settings = Settings {
+        engine: document.engine.clone(),
+        queue_requests: document.limits.queue_requests,
+        end: inference::end_process(),
+    };
+    // The mapping outlives the descriptor, which ends with `stored`: nothing can open the bytes again.
+    let scheduler =
+        inference::start(llama::Backend::init(end), &stored.path(), &settings, |_| ()).map_err(LoadingError::Engine)?;
+    let template = model_template(&scheduler.facts(), &document.template.date).map_err(LoadingError::Template)?;
+    Ok(Loaded { scheduler, template, architecture: header.architecture.name() })
+}

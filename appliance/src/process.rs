@@ -1,0 +1,27 @@
+//! The first instructions of the process, whichever way it runs.
+
+// UNSAFETY: clearing the environment is unsafe while other threads may read it.
+#![expect(unsafe_code)]
+
+use crate::host::Announced;
+
+/// Takes what is wanted from the environment and clears it, and sees to it that a panic ends the process without
+/// showing its message, which may hold a user's text. To be called first, before any thread.
+///
+/// The kernel hands its unknown boot parameters to PID 1 as environment, and llama.cpp loads libraries that
+/// `GGML_BACKEND_PATH` names: nothing here reads the environment after this.
+pub fn begin() -> Announced {
+    let announced = Announced { pid: std::env::var("LISTEN_PID").ok(), fds: std::env::var("LISTEN_FDS").ok() };
+    // SAFETY: no other thread has been started by this process.
+    let cleared = unsafe { nix::env::clearenv() };
+    if cleared.is_err() {
+        std::process::abort();
+    }
+    std::panic::set_hook(Box::new(|panic| {
+        let (file, line) = panic.location().map_or(("?", 0), |location| (location.file(), location.line()));
+        // The place is the source's own; the message is not printed.
+        eprintln!("lethe: panic at {file}:{line}");
+        std::process::abort();
+    }));
+    announced
+}
