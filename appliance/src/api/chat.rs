@@ -9,7 +9,6 @@ use super::error::ApiError;
 use super::generation::{self, Order, Wire, token_logprobs};
 use super::head::AnswerHead;
 use super::state::State;
-use super::template::RenderFailure;
 use crate::inference::Logprob;
 
 /// Answers a chat request.
@@ -26,10 +25,7 @@ fn prepare(state: &State, request: &Request) -> Result<(Order, ChatWire), ApiErr
     let chat = ChatRequest::parse(&request.body, &state.field_limits())?;
     let model = state.find_model(&chat.model).ok_or(ApiError::ModelNotFound)?;
     let template = state.template().ok_or(ApiError::NoChatTemplate)?;
-    let prompt = template.render(&chat.template_messages()).map_err(|failure| match failure {
-        RenderFailure::Refused => ApiError::TemplateRefuses,
-        RenderFailure::Failed => ApiError::Internal,
-    })?;
+    let prompt = template.render(&chat.template_messages())?;
     let wire = ChatWire {
         head: AnswerHead::new("chatcmpl-", request.id, model, state),
         logprobs: chat.parameters.logprobs.is_some(),

@@ -4,6 +4,7 @@ use ::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use openai::{ErrorBody, ErrorObject, Refusal};
 
 use super::answer::Answer;
+use super::template::RenderFailure;
 use crate::inference::{Failure, SubmitError};
 
 /// Why a request is not answered as it asks. The texts never carry what a client sent, but for safe field names.
@@ -22,8 +23,11 @@ pub enum ApiError {
     #[error("'nonce' must be exactly 64 lower-case hexadecimal digits")]
     Nonce,
     /// The model's chat template refuses the messages.
-    #[error("the model's chat template does not accept this sequence of messages")]
-    TemplateRefuses,
+    #[error("the model's chat template does not take these messages{}", .words.as_ref().map_or(String::new(), |words| format!(": {words}")))]
+    TemplateRefuses {
+        /// The template's own reason, where it holds nothing of a client.
+        words: Option<String>,
+    },
     /// The model has no chat template.
     #[error("this model has no chat template: use /v1/completions")]
     NoChatTemplate,
@@ -115,6 +119,15 @@ impl From<Failure> for ApiError {
     }
 }
 
+impl From<RenderFailure> for ApiError {
+    fn from(failure: RenderFailure) -> Self {
+        match failure {
+            RenderFailure::Refused { words } => Self::TemplateRefuses { words },
+            RenderFailure::Failed => Self::TemplateRefuses { words: None },
+        }
+    }
+}
+
 impl From<SubmitError> for ApiError {
     fn from(error: SubmitError) -> Self {
         match error {
@@ -137,7 +150,7 @@ impl ApiError {
             Self::Body(refusal) => (StatusCode::BAD_REQUEST, INVALID, refusal.code()),
             Self::Query { .. } => (StatusCode::BAD_REQUEST, INVALID, "unknown_parameter"),
             Self::Nonce | Self::NoSuchToken { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_value"),
-            Self::TemplateRefuses => (StatusCode::BAD_REQUEST, INVALID, "chat_template_refused"),
+            Self::TemplateRefuses { .. } => (StatusCode::BAD_REQUEST, INVALID, "chat_template_refused"),
             Self::NoChatTemplate => (StatusCode::BAD_REQUEST, INVALID, "no_chat_template"),
             Self::ContextExceeded { .. } => (StatusCode::BAD_REQUEST, INVALID, "context_length_exceeded"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, INVALID, "incomplete_body"),
@@ -161,7 +174,7 @@ impl ApiError {
         match self {
             Self::Body(refusal) => refusal.param().map(str::to_owned),
             Self::Nonce => Some("nonce".to_owned()),
-            Self::TemplateRefuses => Some("messages".to_owned()),
+            Self::TemplateRefuses { .. } => Some("messages".to_owned()),
             Self::NoSuchToken { token, .. } => Some(format!("logit_bias.{token}")),
             Self::ModelNotFound => Some("model".to_owned()),
             _ => None,

@@ -29,4 +29,4 @@ pub use event::{Console, Event, EventSink, Outcome, RequestId};
 pub use listen::{Listener, serve};
 pub use route::{Route, route};
 pub use state::{Parts, State};
-pub use template::{Render, RenderFailure};
+pub use template::{Render, RenderFailure, TemplateError, model_template};

@@ -1,0 +1,19 @@
+//! The server over loopback, with a scripted engine behind it.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "helpers of tests"
+)]
+
+mod access;
+mod answers;
+mod client;
+mod engine;
+mod failures;
+mod hostile;
+mod limits;
+mod server;
