@@ -222,12 +222,6 @@ impl Appliance {
         self.token.as_ref()
     }
 
-    /// When [`Appliance::ask`] tries again.
-    #[must_use]
-    pub fn retry(&self) -> &RetryPolicy {
-        &self.retry
-    }
-
     /// Sends one request once and gives the answer, whatever its status. A pooled connection that proves to be closed does
     /// not count as an attempt.
     ///

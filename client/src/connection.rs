@@ -53,7 +53,7 @@ pub struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), silence: Duration::from_secs(300) }
+        Self { connect: Duration::from_secs(10), silence: Duration::from_secs(600) }
     }
 }
 
@@ -286,11 +286,15 @@ impl AnswerBody {
         Ok(None)
     }
 
-    /// The whole body.
+    /// The whole body, which has to be here within the time of `silence`: a server that dribbles does not hold us.
     ///
     /// # Errors
     /// [`ServerError::TooLarge`] if it is longer than `limit` bytes, and as [`AnswerBody::next`].
     pub async fn collect_up_to(&mut self, what: &'static str, limit: usize) -> Result<Vec<u8>, Error> {
+        within("get the whole answer", self.silence, self.collect(what, limit)).await?
+    }
+
+    async fn collect(&mut self, what: &'static str, limit: usize) -> Result<Vec<u8>, Error> {
         let mut bytes = Vec::new();
         while let Some(part) = self.next().await? {
             if part.len() > limit.saturating_sub(bytes.len()) {

@@ -67,7 +67,7 @@ pub struct ApplianceArguments {
     pub wait: Option<u32>,
 
     /// Longest silence of an appliance that is answering, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Network")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..), help_heading = "Network")]
     pub timeout: u32,
 }
 
@@ -87,9 +87,12 @@ pub struct TokenArguments {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  lethe chat https://127.0.0.1:8443                        a conversation; /help says what else one can type
-  lethe chat https://127.0.0.1:8443 --ask \"One haiku.\"     one question; the answer alone on standard output
-  git diff | lethe chat unix:/run/lethe/inference.sock --system \"Review this.\" --ask -")]
+  lethe chat https://127.0.0.1:8443
+  lethe chat https://127.0.0.1:8443 --ask \"One haiku.\" --pin sha256:0123…
+  git diff | lethe chat unix:/run/lethe/inference.sock --system \"Review this.\" --ask -
+
+Without --ask it is a conversation; /help there says what else one can type. Answers are on
+standard output, everything else is on standard error.")]
 pub struct ChatArguments {
     /// The appliance.
     #[command(flatten)]
@@ -162,8 +165,9 @@ pub struct VerifyArguments {
 /// `lethe proxy`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The proxy verifies the appliance before it listens, and sends requests only to the key it verified. It asks its own clients
-for no password: every user of this machine can reach a port of 127.0.0.1. GET /lethe/status says what was verified.
+The proxy verifies the appliance before it listens, and sends requests only to the key it verified.
+It asks its own clients for no password: every user of this machine can reach a port of 127.0.0.1.
+GET /lethe/status says what was verified.
 
 Example:
   lethe proxy https://lethe.example:8443 --token-file token
@@ -211,8 +215,8 @@ pub struct StatusArguments {
 pub enum TokenCommand {
     /// Make a token of 256 random bits; it is shown once, and the document gets its digest
     #[command(after_help = "\
-The token goes to the person or program that may ask. The lines for the deployment document hold only its SHA-256, so the
-document can be public.
+The token goes to the person or program that may ask. The lines for the deployment document hold
+only its SHA-256, so the document can be public.
 
 Example: lethe token new --name alice")]
     New(TokenNewArguments),

@@ -53,7 +53,14 @@ pub fn unreachable(error: &Error) -> Response<LocalBody> {
         Error::Network(_) | Error::Server(_) => (StatusCode::BAD_GATEWAY, "appliance_unreachable"),
         Error::Usage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "proxy_error"),
     };
-    let help = exit::help(error).map_or_else(String::new, |help| format!(" ({help})"));
+    let help = match error {
+        Error::Refused(Refusal::Pin(mismatch)) => Some(format!(
+            "{mismatch}; no hardware proves the new key, so nothing was sent to it; if the appliance was restarted, restart \
+             lethe proxy too"
+        )),
+        _ => exit::help(error).map(str::to_owned),
+    };
+    let help = help.map_or_else(String::new, |help| format!(" ({help})"));
     error_answer(status, "upstream_error", code, &format!("lethe proxy: {error}{help}"))
 }
 

@@ -18,7 +18,11 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use lethe::{appliance::Options, pin::SpkiPin};
 use protocol::{Keyset, Nonce, PublicKey, Sha256Digest, TlsKey, report_data};
-use rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+    sign::{CertifiedKey, SingleCertAndKey},
+};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -69,6 +73,7 @@ pub struct State {
     pub heard_hang_up: Arc<AtomicBool>,
     pub connections: Mutex<Vec<AbortHandle>>,
     pin: Mutex<Option<SpkiPin>>,
+    certificate: Mutex<Option<CertificateDer<'static>>>,
     config: Mutex<Option<Arc<ServerConfig>>>,
 }
 
@@ -88,22 +93,39 @@ impl State {
             heard_hang_up: Arc::default(),
             connections: Mutex::default(),
             pin: Mutex::default(),
+            certificate: Mutex::default(),
             config: Mutex::default(),
         })
     }
 
+    /// Makes a key, a certificate for it, and the server that shows the certificate and signs with the key.
     fn make_key(&self) {
+        let key = self.make_certificate();
+        self.sign_with(&key);
+    }
+
+    fn make_certificate(&self) -> rcgen::KeyPair {
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
         let certificate =
             rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
         *self.pin.lock().unwrap() = Some(SpkiPin::of_spki(&rcgen::PublicKeyData::subject_public_key_info(&key)));
+        *self.certificate.lock().unwrap() = Some(certificate.der().clone());
+        key
+    }
+
+    /// The server shows its certificate and signs with this key, which may be another.
+    fn sign_with(&self, key: &rcgen::KeyPair) {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let der = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
+        let signer = provider.key_provider.load_private_key(der).unwrap();
+        let chain = vec![self.certificate.lock().unwrap().clone().unwrap()];
+        // `with_single_cert` would notice that certificate and key do not belong together.
+        let resolver = SingleCertAndKey::from(CertifiedKey::new(chain, signer));
         let config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_no_client_auth()
-            .with_single_cert(vec![certificate.der().clone()], PrivatePkcs8KeyDer::from(key.serialize_der()).into())
-            .unwrap();
+            .with_cert_resolver(Arc::new(resolver));
         *self.config.lock().unwrap() = Some(Arc::new(config));
     }
 
@@ -264,6 +286,11 @@ impl Fake {
         for connection in self.state.connections.lock().unwrap().drain(..) {
             connection.abort();
         }
+    }
+
+    /// From now on the server has the certificate, which is public, but not its key.
+    pub fn lose_key(&self) {
+        self.state.sign_with(&rcgen::KeyPair::generate().unwrap());
     }
 
     /// Options that accept platform `none` and retry quickly.

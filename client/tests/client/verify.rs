@@ -66,6 +66,27 @@ async fn the_demanded_key_is_accepted_and_another_is_not() {
 }
 
 #[tokio::test]
+async fn the_certificate_without_its_key_is_not_enough() {
+    let fake = Fake::start(vec![]).await;
+    for pin in [None, Some(fake.pin())] {
+        let mut options = fake.options();
+        options.pin = pin;
+        options.retry = RetryPolicy::once();
+        assert!(Appliance::open(&options).await.is_ok());
+    }
+    let asked = fake.state.asked.lock().unwrap().len();
+    fake.lose_key();
+    for pin in [None, Some(fake.pin())] {
+        let mut options = fake.options();
+        options.pin = pin;
+        options.retry = RetryPolicy::once();
+        let error = Appliance::open(&options).await.err();
+        assert!(matches!(error, Some(Error::Network(NetworkError::Handshake { .. }))), "{error:?}");
+    }
+    assert_eq!(fake.state.asked.lock().unwrap().len(), asked);
+}
+
+#[tokio::test]
 async fn a_tls_key_that_is_not_in_the_keyset_is_refused() {
     let fake = Fake::start(vec![]).await;
     fake.lie(Lie::OtherSpki);
