@@ -1,1 +1,10 @@
-//! Builds, boots and measures images.
+//! The program `lethe-image`: builds the one measured file, boots it in a virtual machine and looks after the machines.
+#![forbid(unsafe_code)]
+
+pub mod build;
+pub mod cli;
+pub mod config;
+pub mod kernel;
+pub mod machine;
+pub mod progress;
+pub mod report;

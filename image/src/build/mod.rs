@@ -81,10 +81,10 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 }
 
 /// A kernel made for tests never takes the name of the real one.
-fn stem(variant: Variant) -> String {
+fn stem(variant: Variant) -> &'static str {
     match variant {
-        Variant::Release => "lethe".to_owned(),
-        Variant::UnmendedInitrdForTests => format!("lethe-{}", variant.name()),
+        Variant::Release => "lethe",
+        Variant::UnmendedInitrd => "lethe.unmended",
     }
 }
 

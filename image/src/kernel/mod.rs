@@ -52,7 +52,7 @@ pub fn build(
     let key = recipe.key(Variant::Release, toolchain);
     let objects = match variant {
         Variant::Release => cache.objects(&key)?,
-        Variant::UnmendedInitrdForTests => cache.copy_of(&key, &recipe.key(variant, toolchain), progress)?,
+        Variant::UnmendedInitrd => cache.copy_of(&key, &recipe.key(variant, toolchain), progress)?,
     };
     let make = make::Make::new(&tree, &objects);
     let config = configure(&make, recipe, variant, &objects, progress)?;

@@ -8,7 +8,7 @@ pub enum Variant {
     Release,
     /// Without the mend that keeps a foreign initrd out: the boot tests show that this one runs a host's /init, which
     /// proves that their attack is real.
-    UnmendedInitrdForTests,
+    UnmendedInitrd,
 }
 
 impl Variant {
@@ -17,7 +17,7 @@ impl Variant {
     pub fn undone_settings(self) -> &'static [&'static str] {
         match self {
             Self::Release => &[],
-            Self::UnmendedInitrdForTests => &["CONFIG_INITRAMFS_FORCE"],
+            Self::UnmendedInitrd => &["CONFIG_INITRAMFS_FORCE"],
         }
     }
 
@@ -26,7 +26,7 @@ impl Variant {
     pub fn undone_words(self) -> &'static [&'static str] {
         match self {
             Self::Release => &[],
-            Self::UnmendedInitrdForTests => &["noinitrd"],
+            Self::UnmendedInitrd => &["noinitrd"],
         }
     }
 
@@ -35,7 +35,7 @@ impl Variant {
     pub fn name(self) -> &'static str {
         match self {
             Self::Release => "release",
-            Self::UnmendedInitrdForTests => "unmended-initrd-for-tests",
+            Self::UnmendedInitrd => "unmended-initrd",
         }
     }
 
@@ -44,7 +44,7 @@ impl Variant {
     pub fn remark(self) -> &'static str {
         match self {
             Self::Release => "",
-            Self::UnmendedInitrdForTests => " (without the initrd mend, for tests only)",
+            Self::UnmendedInitrd => " (without the initrd mend, for tests only)",
         }
     }
 }

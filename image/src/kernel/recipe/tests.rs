@@ -36,7 +36,7 @@ fn wanted(recipe: &Recipe, variant: Variant) -> String {
 #[test]
 fn the_recipe_in_this_tree_is_well_formed() {
     let recipe = Recipe::read(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("kernel")).unwrap();
-    for variant in [Variant::Release, Variant::UnmendedInitrdForTests] {
+    for variant in [Variant::Release, Variant::UnmendedInitrd] {
         assert!(recipe.configuration(variant, "x.cpio").is_ok());
     }
     assert_eq!(recipe.policy.get("CONFIG_INITRAMFS_FORCE"), Some(&Value::Is("y".into())));
@@ -56,7 +56,7 @@ fn configuration_carries_command_line_and_archive() {
 fn test_variant_undoes_setting_and_word_and_nothing_else() {
     let recipe = Folder::new().read().unwrap();
     assert_eq!(
-        wanted(&recipe, Variant::UnmendedInitrdForTests),
+        wanted(&recipe, Variant::UnmendedInitrd),
         "CONFIG_A=y\nCONFIG_CMDLINE=\"quiet\"\n# CONFIG_INITRAMFS_FORCE is not set\nCONFIG_INITRAMFS_SOURCE=\"x.cpio\"\n"
     );
 }
@@ -86,7 +86,7 @@ fn setting_against_the_policy_is_refused_by_name() {
 #[test]
 fn test_variant_may_break_only_what_it_undoes() {
     let recipe = Folder::new().read().unwrap();
-    let variant = Variant::UnmendedInitrdForTests;
+    let variant = Variant::UnmendedInitrd;
     let resolved = RESOLVED.replace("CONFIG_INITRAMFS_FORCE=y\n", "").replace("quiet noinitrd", "quiet");
     recipe.check(&resolved, &wanted(&recipe, variant), variant).unwrap();
     let worse = resolved.replace("# CONFIG_SWAP is not set", "CONFIG_SWAP=y");
@@ -123,7 +123,7 @@ fn key_changes_with_everything_that_decides_a_kernel() {
     let folder = Folder::new();
     let tools = Toolchain::invented("12");
     let key = |folder: &Folder| folder.read().unwrap().key(Variant::Release, &tools);
-    let mut keys = vec![key(&folder), folder.read().unwrap().key(Variant::UnmendedInitrdForTests, &tools)];
+    let mut keys = vec![key(&folder), folder.read().unwrap().key(Variant::UnmendedInitrd, &tools)];
     keys.push(folder.read().unwrap().key(Variant::Release, &Toolchain::invented("13")));
     for (file, text) in [
         ("10-a.config", "CONFIG_A=y\n"),
