@@ -53,8 +53,9 @@ impl Socket {
         match self {
             Self::Tls(listener, acceptor) => {
                 let (stream, _) = listener.accept().await?;
-                // a token is a small packet: without this each waits for the client's acknowledgement of the last
-                stream.set_nodelay(true)?;
+                // A token is a small packet: without this each waits for the client's acknowledgement of the last. It
+                // fails for a client that is gone already, which is not this socket's failure.
+                let _ = stream.set_nodelay(true);
                 Ok(Accepted::Tls(stream, acceptor.clone()))
             }
             Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
@@ -89,7 +90,7 @@ pub async fn serve(listeners: Vec<Listener>, state: Arc<State>, stop: impl Futur
 async fn accept_all(socket: Socket, shared: Shared, places: Arc<Semaphore>) {
     let mut connections = JoinSet::new();
     let mut stop = shared.stop.clone();
-    let mut full = Throttle::default();
+    let (mut full, mut failed) = (Throttle::default(), Throttle::default());
     loop {
         let accepted = tokio::select! {
             accepted = socket.accept() => accepted,
@@ -107,20 +108,43 @@ async fn accept_all(socket: Socket, shared: Shared, places: Arc<Semaphore>) {
                     }
                 }
             },
-            Err(error) => accept_failed(&shared.state, &error).await,
+            Err(error) => accept_failed(&shared.state, &error, &mut failed).await,
         }
     }
     drop(socket);
     while connections.join_next().await.is_some() {}
 }
 
-/// A failed accept is the client's doing (it hung up early) or a lack of descriptors or memory, which passes.
-async fn accept_failed(state: &State, error: &io::Error) {
+/// Whether a failed accept is one connection's failure: accept(2) hands out errors of connections that were waiting.
+/// Everything else is a lack of descriptors or memory, which passes.
+fn of_one_connection(error: &io::Error) -> bool {
+    use nix::errno::Errno;
+    error.raw_os_error().map(Errno::from_raw).is_some_and(|errno| {
+        matches!(
+            errno,
+            Errno::ECONNABORTED
+                | Errno::ENETDOWN
+                | Errno::EPROTO
+                | Errno::ENOPROTOOPT
+                | Errno::EHOSTDOWN
+                | Errno::ENONET
+                | Errno::EHOSTUNREACH
+                | Errno::EOPNOTSUPP
+                | Errno::ENETUNREACH
+                | Errno::EPERM
+        )
+    })
+}
+
+async fn accept_failed(state: &State, error: &io::Error, throttle: &mut Throttle) {
     const PAUSE: Duration = Duration::from_millis(100);
-    if error.kind() != io::ErrorKind::ConnectionAborted {
-        state.events().event(Event::AcceptFailed { errno: error.raw_os_error().unwrap_or(0) });
-        tokio::time::sleep(PAUSE).await;
+    if of_one_connection(error) {
+        return;
     }
+    if throttle.passes() {
+        state.events().event(Event::AcceptFailed { errno: error.raw_os_error().unwrap_or(0) });
+    }
+    tokio::time::sleep(PAUSE).await;
 }
 
 async fn connection(accepted: Accepted, shared: Shared, _place: OwnedSemaphorePermit) {

@@ -18,6 +18,8 @@ pub enum Script {
     SayWithLogprobs,
     /// Says a piece every few milliseconds until nobody listens.
     Endless,
+    /// Says large pieces as fast as they are taken.
+    Flood,
     /// Starts and says nothing.
     Silent,
     /// Fails before it starts.
@@ -110,6 +112,16 @@ async fn play(script: Script, job: Job, abandoned: Arc<AtomicUsize>) {
             while send(text("more ")).await {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            abandoned.fetch_add(1, Ordering::SeqCst);
+        }
+        Script::Flood => {
+            let piece = Box::leak("x".repeat(16 * 1024).into_boxed_str());
+            for _ in 0..4000 {
+                if !send(text(piece)).await {
+                    break;
+                }
+            }
+            job.events.closed().await;
             abandoned.fetch_add(1, Ordering::SeqCst);
         }
         Script::Silent => {

@@ -72,18 +72,19 @@ async fn random_strings_inside_of_tls_and_on_the_unix_socket_leave_the_server_se
 #[tokio::test]
 async fn requests_that_http_forbids_are_refused_and_closed() {
     let server = server();
-    let requests: [&[u8]; 5] = [
-        b"GET /health HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab",
-        b"GET /health HTTP/1.1\r\nbad header\r\n\r\n",
-        b"GET /health HTTP/9.9\r\n\r\n",
-        b"\0\0\0\0\0\0\0\0\r\n\r\n",
+    let requests: [(&[u8], &str); 5] = [
+        (b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab", "400"),
+        (b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip\r\n\r\n", "400"),
+        (b"GET /health HTTP/1.1\r\nbad header\r\n\r\n", "400"),
+        (b"GET /health HTTP/9.9\r\n\r\n", "400"),
+        (b"\0\0\0\0\0\0\0\0\r\n\r\n", "400"),
     ];
-    for request in requests {
+    for (request, status) in requests {
         let mut stream = UnixStream::connect(&server.unix).await.expect("connected");
         stream.write_all(request).await.expect("sent");
         let answer = String::from_utf8(closed(&mut stream, SOON).await.expect("closed")).expect("UTF-8");
-        assert!(!answer.starts_with("HTTP/1.1 200") || answer.matches("HTTP/1.1").count() == 1, "{answer}");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{answer}");
+        assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     }
     let mut long = b"GET /health HTTP/1.1\r\nx: ".to_vec();
     long.resize(200_000, b'a');

@@ -184,6 +184,19 @@ async fn a_request_over_its_time_budget_is_ended_though_the_engine_stands_still(
 }
 
 #[tokio::test]
+async fn a_client_that_does_not_read_is_closed_when_its_time_is_over() {
+    let server = Server::limits(Script::Flood, |limits| limits.request_budget_ms = 100);
+    let body = chat(&json!({"stream": true}));
+    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", body.len());
+    let mut connection = tls(&server, b"http/1.1").await;
+    connection.write_all((head + &body).as_bytes()).await.expect("sent");
+    tokio::time::sleep(SOON).await;
+    assert!(server.engine.abandoned(1).await);
+    server.events.line(&["route=chat status=200 outcome=aborted"]).await;
+    drop(connection);
+}
+
+#[tokio::test]
 async fn stopping_ends_listening_and_lets_a_running_answer_finish() {
     let mut server = Server::script(Script::Endless);
     let idle = tls(&server, b"http/1.1").await;
