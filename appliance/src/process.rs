@@ -1,6 +1,6 @@
 //! The first instructions of the process, whichever way it runs.
 
-// UNSAFETY: clearing the environment is unsafe while other threads may read it.
+// UNSAFETY: clearing the environment is unsafe while other threads may read it; the heap's settings are a C call.
 #![expect(unsafe_code)]
 
 use crate::host::Announced;
@@ -17,6 +17,7 @@ pub fn begin() -> Announced {
     if cleared.is_err() {
         std::process::abort();
     }
+    keep_heaps();
     std::panic::set_hook(Box::new(|panic| {
         let (file, line) = panic.location().map_or(("?", 0), |location| (location.file(), location.line()));
         // The place is the source's own; the message is not printed.
@@ -24,4 +25,15 @@ pub fn begin() -> Announced {
         std::process::abort();
     }));
     announced
+}
+
+/// Makes the C library keep the freed tops of its heaps. Before it gives one back it opens
+/// `/proc/sys/vm/overcommit_memory` (malloc/arena.c, `check_may_shrink_heap`), and under the serving policy an open kills the
+/// process: a long prompt would be enough. What is freed has been cleared, so keeping it costs room and no secrecy.
+fn keep_heaps() {
+    // SAFETY: takes two numbers by value; no other thread has been started by this process.
+    let set = unsafe { libc::mallopt(libc::M_TRIM_THRESHOLD, -1) };
+    if set != 1 {
+        std::process::abort();
+    }
 }
