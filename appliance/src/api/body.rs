@@ -42,7 +42,7 @@ fn declared_length(headers: &HeaderMap) -> Option<u64> {
 /// Reads a body that [`check_declared`] let pass, up to `limit` bytes and for at most `time`.
 pub(super) async fn read(
     headers: &HeaderMap,
-    body: Incoming,
+    body: &mut Incoming,
     limit: u64,
     time: Duration,
 ) -> Result<Zeroizing<Vec<u8>>, ApiError> {
@@ -51,7 +51,6 @@ pub(super) async fn read(
     let start = declared_length(headers).unwrap_or(0).min(PROMISED);
     let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(start).unwrap_or(0)));
     let limit_bytes = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut body = body;
     let read = async {
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|_| ApiError::BodyBroken)?;

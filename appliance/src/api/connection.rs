@@ -31,6 +31,11 @@ const STREAMS: u32 = 32;
 /// and its relatives): more ends the connection.
 const RESETS: usize = 32;
 
+/// Unread bytes that a client may send on one HTTP/2 stream, and on all of a connection: what a connection can make
+/// the server hold before anybody looks at it.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
 /// Time for a client to take in that its connection ends.
 const FAREWELL: Duration = Duration::from_secs(1);
 
@@ -93,6 +98,8 @@ pub(super) async fn serve_http2(io: impl AsyncRead + AsyncWrite + Unpin + Send +
         .max_pending_accept_reset_streams(RESETS)
         .max_local_error_reset_streams(RESETS)
         .max_header_list_size(HEADER_BYTES)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(64 * 1024)
         // finds clients that vanished while an answer is made; the watchdog ends those that only keep the line open
         .keep_alive_interval(idle)

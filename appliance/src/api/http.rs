@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ::http::header::CACHE_CONTROL;
-use ::http::{HeaderName, HeaderValue};
-use hyper::body::Incoming;
+use ::http::request::Parts;
+use ::http::{HeaderName, HeaderValue, Version};
+use hyper::body::{Body as _, Incoming};
 use protocol::{API_VERSION, KEYSET_DIGEST_HEADER, VERSION_HEADER};
+use zeroize::Zeroizing;
 
 use super::activity::{Activity, Running};
 use super::answer::{Answer, Request, answer};
@@ -23,6 +25,9 @@ const REQUEST_ID_HEADER: &str = "x-request-id";
 
 /// How long after its deadline a request's connection is closed: time to hand out an answer that says so.
 const HANDOUT: Duration = Duration::from_secs(5);
+
+/// How long a refused request's unread body is kept.
+const UNREAD: Duration = Duration::from_secs(1);
 
 /// Writes a request's event when the request ends, however it ends.
 pub(super) struct Record {
@@ -77,14 +82,34 @@ pub(super) async fn handle(
     Ok(response(&state, answer, record, running))
 }
 
-/// Route, token and body of a request, in this order: nothing is read for a request that is refused anyway.
+/// Admits a request, or refuses it and lets its client read that.
 async fn admit(
     state: &State,
     id: RequestId,
     request: hyper::Request<Incoming>,
     record: &mut Record,
 ) -> Result<Request, ApiError> {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
+    let admitted = admit_parts(state, id, &parts, &mut body, record).await;
+    if admitted.is_err() && parts.version == Version::HTTP_2 && !body.is_end_stream() {
+        // To drop an unread body resets its stream. RFC 9113 section 8.1 allows that, and curl before 8 then forgets
+        // the answer. The stream stays one of the connection's few until then, so this cannot pile up.
+        tokio::spawn(async move {
+            tokio::time::sleep(UNREAD).await;
+            drop(body);
+        });
+    }
+    admitted
+}
+
+/// Route, token and body of a request, in this order: nothing is read for a request that is refused anyway.
+async fn admit_parts(
+    state: &State,
+    id: RequestId,
+    parts: &Parts,
+    body: &mut Incoming,
+    record: &mut Record,
+) -> Result<Request, ApiError> {
     let route: Route = route(&parts.method, parts.uri.path())?;
     record.route = route.name();
     if route.needs_token() {
@@ -92,7 +117,7 @@ async fn admit(
     }
     let query = parts.uri.query().map(str::to_owned);
     if !route.has_body() {
-        return Ok(Request { id, route, query, body: Default::default(), place: None });
+        return Ok(Request { id, route, query, body: Zeroizing::default(), place: None });
     }
     let limits = state.limits();
     check_declared(&parts.headers, limits.body_bytes)?;
