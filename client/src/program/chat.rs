@@ -88,7 +88,7 @@ impl<'a> Conversation<'a> {
         self.say(Role::User, text);
         let mut answer = String::new();
         let result = self.print_answer(&mut answer).await;
-        if !answer.ends_with('\n') {
+        if !answer.ends_with('\n') && (result.is_ok() || !answer.is_empty()) {
             speak::answer("\n")?;
         }
         self.remember(answer);

@@ -80,7 +80,7 @@ fn read_short(path: &Path) -> Result<Zeroizing<String>, UsageError> {
 /// Says what a user has to know of an appliance that was accepted.
 pub fn announce(options: &Options, verified: &Verified) {
     if let (Some(pin), None) = (verified.pin(), options.pin) {
-        speak::note(&format!("using the TLS key {pin}, seen now for the first time; --pin {pin} demands it"));
+        speak::note(&format!("TLS key {pin}, taken because it was seen first; demand it with --pin"));
     }
     if !verified.is_proven_by_hardware() {
         speak::warning(&format!(
