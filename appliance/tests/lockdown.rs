@@ -121,7 +121,8 @@ fn threads_and_memory_work() -> bool {
 
 /// `/proc/self` is listed; the binary itself, and any other place, is not.
 fn only_listed_files_open() -> bool {
-    let reachable = Reachable { read: vec![PathBuf::from("/proc")], socket_directory: None };
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
+    let reachable = Reachable { read: vec![PathBuf::from("/proc")], socket_directory: None, bind: Some(free.port()) };
     if files::confine(&reachable, false).unwrap() == Confinement::None {
         eprintln!("this kernel has no Landlock: nothing to see");
         return true;
@@ -134,6 +135,7 @@ fn only_listed_files_open() -> bool {
         && writable.is_err()
         && thread::spawn(|| fs::read("/etc/passwd").is_err()).join().unwrap()
         && std::net::TcpListener::bind("127.0.0.1:0").is_err()
+        && std::net::TcpListener::bind(free).is_ok()
 }
 
 /// Runs `case` in a fork, whose only thread is this one: the test harness has another, which keeps its privileges.

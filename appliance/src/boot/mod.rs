@@ -68,7 +68,8 @@ fn boot(system: &Linux, console: Console) -> Result<Infallible, Refused> {
     // Nothing on the disks or in sysfs is needed once the model's disk is open; nothing but /proc can be opened after.
     let (_, disk) = disks::wait_for(system, Content::Model).map_err(ModelError::Disks)?.ok_or(ModelError::Missing)?;
     mounts::unmount_unneeded(system, mounted)?;
-    let reachable = Reachable { read: vec![PathBuf::from("/proc")], socket_directory: None };
+    let port = bound.document.listen.address.port();
+    let reachable = Reachable { read: vec![PathBuf::from("/proc")], socket_directory: None, bind: Some(port) };
     let begun = lockdown::renounce(Profile::Image, &reachable)?;
     let loaded = load_model(disk, &bound.document, console, engine_gave_up)?;
 

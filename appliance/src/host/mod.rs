@@ -84,6 +84,7 @@ fn serve(arguments: &Serve, announced: &Announced, console: Console) -> Result<(
     let reachable = Reachable {
         read: vec![PathBuf::from("/proc")],
         socket_directory: file.as_ref().map(|file| file.directory().to_owned()),
+        bind: None,
     };
     let ends = Ends::new(file);
     let served = serve_sockets(

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath, PathFd, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
@@ -21,9 +21,11 @@ pub struct Reachable {
     pub read: Vec<PathBuf>,
     /// Directory in which the server's UNIX socket is removed at the end (host mode).
     pub socket_directory: Option<PathBuf>,
+    /// The one TCP port that can still be bound (image: the address exists only once the network is up, which is later).
+    pub bind: Option<u16>,
 }
 
-/// Proof that no other file can be opened, and no TCP port bound or connected to.
+/// Proof that no other file can be opened, and no other TCP port bound or connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Confinement {
     /// Everything of [`ABI_OF_IMAGE`].
@@ -74,6 +76,9 @@ pub fn confine(reachable: &Reachable, demand_all: bool) -> Result<Confinement, F
     }
     if let Some(directory) = &reachable.socket_directory {
         ruleset = ruleset.add_rule(beneath(directory, AccessFs::RemoveFile.into(), level)?)?;
+    }
+    if let Some(port) = reachable.bind {
+        ruleset = ruleset.add_rule(NetPort::new(port, AccessNet::BindTcp).set_compatibility(level))?;
     }
     let status = ruleset.restrict_self()?;
     Ok(match status.ruleset {
