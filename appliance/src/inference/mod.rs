@@ -5,16 +5,24 @@
 //! of the last batch until 200 ms without work ([`Engine::forget`]).
 
 mod answer;
+#[cfg(test)]
+mod asking;
 mod candidates;
 mod engine;
+#[cfg(test)]
+mod fake;
 mod generation;
 mod intake;
 mod job;
 mod llama_engine;
+#[cfg(test)]
+mod llama_tests;
 mod outbox;
 mod random;
 mod sampler;
 mod scheduler;
+#[cfg(test)]
+mod scheduler_tests;
 mod shared;
 mod stall;
 mod start;

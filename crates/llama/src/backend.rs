@@ -83,3 +83,48 @@ extern "C" fn on_abort(_message: *const c_char) {
 extern "C" fn on_terminate() {
     end("engine-exception")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    unsafe extern "C" {
+        #[link_name = "_ZSt9terminatev"]
+        fn cxx_terminate() -> !;
+    }
+
+    /// Runs one of the ignored tests below, which end their process, and answers its exit status and what it wrote.
+    fn run(test: &str) -> (Option<i32>, String) {
+        let program = std::env::current_exe().unwrap();
+        let name = format!("backend::tests::{test}");
+        let output = Command::new(program).args(["--ignored", "--exact", &name, "--nocapture"]).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    }
+
+    #[test]
+    #[ignore = "ends the process; run by an_abort_prints_one_line_and_exits"]
+    fn aborts() {
+        let _ = Backend::init(Backend::print_and_exit);
+        // SAFETY: all arguments are NUL-terminated constants; it ends the process.
+        unsafe { llama_cpp_sys_2::ggml_abort(c"user text".as_ptr(), 1, c"secret".as_ptr()) };
+    }
+
+    #[test]
+    #[ignore = "ends the process; run by an_uncaught_exception_prints_one_line_and_exits"]
+    fn terminates() {
+        let _ = Backend::init(Backend::print_and_exit);
+        // SAFETY: takes nothing; it ends the process.
+        unsafe { cxx_terminate() };
+    }
+
+    #[test]
+    fn an_abort_prints_one_line_and_exits() {
+        assert_eq!(run("aborts"), (Some(70), "lethe: refused: engine-abort llama.cpp stopped\n".to_owned()));
+    }
+
+    #[test]
+    fn an_uncaught_exception_prints_one_line_and_exits() {
+        assert_eq!(run("terminates"), (Some(70), "lethe: refused: engine-exception llama.cpp stopped\n".to_owned()));
+    }
+}

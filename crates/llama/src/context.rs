@@ -352,3 +352,7 @@ unsafe extern "C" fn stop_asked(shared: *mut c_void) -> bool {
     shared.steps.fetch_add(1, Ordering::Relaxed);
     shared.stop.load(Ordering::Relaxed)
 }
+
+#[cfg(test)]
+#[path = "context_tests.rs"]
+mod tests;

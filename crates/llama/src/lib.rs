@@ -16,6 +16,7 @@
 mod backend;
 mod batch;
 mod context;
+mod cuts;
 mod decode_error;
 mod model;
 mod pool;

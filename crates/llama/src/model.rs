@@ -11,7 +11,7 @@ use llama_cpp_2::model::LlamaModel;
 use llama_cpp_sys_2 as sys;
 
 use crate::backend::Backend;
-use crate::vocabulary::Vocabulary;
+use crate::vocabulary::{Vocabulary, VocabularyCuts};
 
 /// How a model file is loaded.
 #[derive(Debug, Clone, Copy, Default)]
@@ -40,6 +40,7 @@ pub struct Model {
     // freed when dropped; `raw` and `vocabulary` point into it
     owner: LlamaModel,
     raw: NonNull<sys::llama_model>,
+    cuts: VocabularyCuts,
 }
 
 // SAFETY: a loaded llama_model is only read; llama.cpp documents concurrent contexts over one model, and LlamaModel itself is
@@ -85,7 +86,9 @@ impl Model {
         // SAFETY: LlamaModel is repr(transparent) over a non-null llama_model pointer (sizes checked above). The pointer came from
         // llama_model_load_from_file and is handed over once, so LlamaModel's drop frees it once.
         let owner = unsafe { std::mem::transmute::<NonNull<sys::llama_model>, LlamaModel>(raw) };
-        let model = Self { owner, raw };
+        // SAFETY: the vocabulary of the model that was just loaded.
+        let cuts = unsafe { VocabularyCuts::of(sys::llama_model_get_vocab(raw.as_ptr())) };
+        let model = Self { owner, raw, cuts };
         model.check()?;
         Ok(model)
     }
@@ -131,7 +134,7 @@ impl Model {
     #[must_use]
     pub fn vocabulary(&self) -> Vocabulary<'_> {
         // SAFETY: `raw` is valid as long as self, and the vocabulary is a part of the model: the borrow keeps it alive.
-        unsafe { Vocabulary::of(sys::llama_model_get_vocab(self.raw())) }
+        unsafe { Vocabulary::of(sys::llama_model_get_vocab(self.raw()), &self.cuts) }
     }
 
     pub(crate) fn raw(&self) -> *mut sys::llama_model {

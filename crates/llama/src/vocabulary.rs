@@ -3,12 +3,11 @@
 #![expect(unsafe_code)]
 
 use std::ffi::{CStr, c_char};
-use std::marker::PhantomData;
 
 use llama_cpp_sys_2 as sys;
 use zeroize::Zeroizing;
 
-use crate::model::Model;
+use crate::cuts::Cuts;
 
 /// Longest text that is tokenized, in bytes (far above any body limit; keeps every length inside 32 bits).
 const MAX_TEXT_BYTES: usize = 256 * 1024 * 1024;
@@ -17,7 +16,36 @@ const MAX_TEXT_BYTES: usize = 256 * 1024 * 1024;
 #[derive(Clone, Copy)]
 pub struct Vocabulary<'model> {
     raw: *const sys::llama_vocab,
-    model: PhantomData<&'model Model>,
+    cuts: &'model VocabularyCuts,
+}
+
+/// Texts that the tokenizer looks for before it splits the rest into words.
+pub(crate) struct VocabularyCuts {
+    /// Control, unknown and user-defined tokens: what it looks for with `parse_special`.
+    all: Cuts,
+    /// User-defined tokens: what it looks for without.
+    user_defined: Cuts,
+}
+
+impl VocabularyCuts {
+    /// # Safety
+    /// `raw` is the vocabulary of a living model.
+    pub(crate) unsafe fn of(raw: *const sys::llama_vocab) -> Self {
+        // SAFETY: a living vocabulary (caller); reads its length.
+        let count = unsafe { sys::llama_vocab_n_tokens(raw) };
+        // SAFETY: a living vocabulary (caller), and the ids are below its size.
+        let has = move |id: &i32, wanted| unsafe { sys::llama_vocab_get_attr(raw, *id) & wanted != 0 };
+        let swallow_white = (0..count).any(|id| has(&id, sys::LLAMA_TOKEN_ATTR_RSTRIP));
+        let cuts = |wanted: sys::llama_token_attr| {
+            let tokens = (0..count).filter(move |id| has(id, wanted));
+            // SAFETY: as above; the answer is a NUL-terminated string that the model owns.
+            let text = |id| unsafe { CStr::from_ptr(sys::llama_vocab_get_text(raw, id)) }.to_bytes().to_vec();
+            Cuts::new(tokens.map(text), swallow_white)
+        };
+        let user_defined = sys::LLAMA_TOKEN_ATTR_USER_DEFINED;
+        let all = user_defined | sys::LLAMA_TOKEN_ATTR_CONTROL | sys::LLAMA_TOKEN_ATTR_UNKNOWN;
+        Self { all: cuts(all), user_defined: cuts(user_defined) }
+    }
 }
 
 /// Why a text could not be tokenized.
@@ -37,8 +65,8 @@ pub enum TokenizeError {
 impl Vocabulary<'_> {
     /// # Safety
     /// `raw` is the vocabulary of a model that outlives the returned value.
-    pub(crate) unsafe fn of<'model>(raw: *const sys::llama_vocab) -> Vocabulary<'model> {
-        Vocabulary { raw, model: PhantomData }
+    pub(crate) unsafe fn of(raw: *const sys::llama_vocab, cuts: &VocabularyCuts) -> Vocabulary<'_> {
+        Vocabulary { raw, cuts }
     }
 
     /// Number of tokens.
@@ -118,10 +146,19 @@ impl Vocabulary<'_> {
     /// # Errors
     /// [`TokenizeError`]
     pub fn tokenize(&self, text: &str, parse_special: bool) -> Result<Zeroizing<Vec<u32>>, TokenizeError> {
-        let too_long = TokenizeError::TooLong { bytes: text.len() };
         if text.len() > MAX_TEXT_BYTES {
-            return Err(too_long);
+            return Err(TokenizeError::TooLong { bytes: text.len() });
         }
+        let cuts = if parse_special { &self.cuts.all } else { &self.cuts.user_defined };
+        let mut tokens = Zeroizing::new(Vec::with_capacity(text.len() / 2 + 8));
+        for piece in cuts.pieces(text) {
+            self.tokenize_piece(piece, parse_special, &mut tokens)?;
+        }
+        Ok(tokens)
+    }
+
+    fn tokenize_piece(&self, text: &str, parse_special: bool, out: &mut Vec<u32>) -> Result<(), TokenizeError> {
+        let too_long = TokenizeError::TooLong { bytes: text.len() };
         let length = i32::try_from(text.len()).map_err(|_| too_long)?;
         // one token a byte is the usual upper bound; a vocabulary that needs more tells how many in its first answer
         let mut capacity = text.len() + 8;
@@ -141,8 +178,10 @@ impl Vocabulary<'_> {
                 )
             };
             if let Ok(count) = usize::try_from(count) {
-                let ids = tokens.iter().take(count).map(|&id| u32::try_from(id).map_err(|_| TokenizeError::Failed));
-                return ids.collect::<Result<Vec<u32>, _>>().map(Zeroizing::new);
+                for &id in tokens.iter().take(count) {
+                    out.push(u32::try_from(id).map_err(|_| TokenizeError::Failed)?);
+                }
+                return Ok(());
             }
             capacity = count.checked_neg().and_then(|n| usize::try_from(n).ok()).ok_or(TokenizeError::Failed)?;
         }
