@@ -1,6 +1,8 @@
 //! The guest's console: bytes of a machine that may be hostile, into lines that are safe to show, into what they mean.
 
 use std::collections::VecDeque;
+use std::iter::Peekable;
+use std::str::Chars;
 
 /// Longest line that is kept together, in bytes; a longer one is cut into several.
 pub const MAX_LINE_BYTES: usize = 4096;
@@ -17,7 +19,7 @@ impl Lines {
         let mut lines = Vec::new();
         for byte in bytes {
             if *byte == b'\n' || self.pending.len() >= MAX_LINE_BYTES {
-                lines.push(printable(&std::mem::take(&mut self.pending)));
+                cut(&printable(&std::mem::take(&mut self.pending)), &mut lines);
             }
             if *byte != b'\n' {
                 self.pending.push(*byte);
@@ -27,24 +29,35 @@ impl Lines {
     }
 
     /// What stands in an unfinished line.
-    pub fn rest(&mut self) -> Option<String> {
+    pub fn rest(&mut self) -> Vec<String> {
+        let mut lines = Vec::new();
         let rest = printable(&std::mem::take(&mut self.pending));
-        (!rest.is_empty()).then_some(rest)
+        if !rest.is_empty() {
+            cut(&rest, &mut lines);
+        }
+        lines
     }
 }
 
-/// The text of a line without escape sequences, control characters and characters that change its direction.
+/// Firmware clears the screen where it could have ended a line: what was cleared away was a line too.
+fn cut(text: &str, lines: &mut Vec<String>) {
+    let (cleared, last) = text.rsplit_once('\n').unwrap_or(("", text));
+    lines.extend(cleared.split('\n').map(str::trim_end).filter(|line| !line.is_empty()).map(str::to_owned));
+    lines.push(last.trim_end().to_owned());
+}
+
+/// The text of a line without escape sequences, control characters and characters that change its direction. Where the
+/// screen was cleared there is a line break.
 fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut out = String::with_capacity(text.len());
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
-            '\x1b' if characters.peek() == Some(&'[') => {
-                characters.next();
-                // ECMA-48 control sequence: parameters and intermediates, then one final byte from @ to ~.
-                while characters.next_if(|c| (' '..='?').contains(c)).is_some() {}
-                characters.next_if(|c| ('@'..='~').contains(c));
+            '\x1b' => {
+                if skip_escape(&mut characters) {
+                    out.push('\n');
+                }
             }
             '\t' => out.push(' '),
             '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {}
@@ -52,8 +65,18 @@ fn printable(bytes: &[u8]) -> String {
             c => out.push(c),
         }
     }
-    out.truncate(out.trim_end().len());
     out
+}
+
+/// Leaves out the rest of an escape sequence (ECMA-48, ECMA-35). True if it clears the screen.
+fn skip_escape(characters: &mut Peekable<Chars<'_>>) -> bool {
+    if characters.next_if_eq(&'[').is_some() {
+        // Parameters and intermediates, then one final byte.
+        while characters.next_if(|c| (' '..='?').contains(c)).is_some() {}
+        return characters.next_if(|c| ('@'..='~').contains(c)) == Some('J');
+    }
+    while characters.next_if(|c| (' '..='/').contains(c)).is_some() {}
+    characters.next_if(|c| ('0'..='~').contains(c)) == Some('c')
 }
 
 /// What a line of the console means.
@@ -114,9 +137,10 @@ pub fn read(line: &str) -> Line {
 }
 
 fn stage(name: &str, text: &str) -> Line {
-    match (value(text, "copied"), value(text, "of")) {
-        (Some(bytes), Some(of)) if name == "model" => Line::Copied { bytes, of },
-        _ => Line::Stage { name: name.to_owned(), ms: value(text, "ms") },
+    match (value(text, "copied"), value(text, "of"), value(text, "ms")) {
+        (Some(bytes), Some(of), None) if name == "model" => Line::Copied { bytes, of },
+        // With its time, the step is done.
+        (.., ms) => Line::Stage { name: name.to_owned(), ms },
     }
 }
 

@@ -193,7 +193,7 @@ impl Error {
             Self::NoKvm { .. } => "leave --accel out: `auto` falls back to emulation".to_owned(),
             Self::Refused { .. } => "nothing was served; mend what the reason names and boot again".to_owned(),
             Self::Ended { .. } | Self::Died { .. } | Self::Tpm { .. } => {
-                "boot with --name NAME to keep its console, then `lethe-image logs NAME`".to_owned()
+                "the console of a machine with a --name is kept: `lethe-image logs NAME`".to_owned()
             }
             Self::NotReady { .. } => "give it longer with --ready-timeout, or more with --cpus and --memory".to_owned(),
             Self::File { .. } | Self::Start { .. } | Self::System { .. } => return None,

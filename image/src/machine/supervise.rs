@@ -194,7 +194,7 @@ impl Run {
     fn read_console(&mut self, show: &mut Show) -> Result<(), Error> {
         let lines = match read_some(&mut self.console) {
             Some(bytes) => self.lines.push(&bytes),
-            None => self.lines.rest().into_iter().collect(),
+            None => self.lines.rest(),
         };
         for line in lines {
             self.log.line(&line)?;
@@ -208,7 +208,7 @@ impl Run {
     fn read_messages(&mut self) {
         let lines = match read_some(&mut self.messages) {
             Some(bytes) => self.qemu_lines.push(&bytes),
-            None => self.qemu_lines.rest().into_iter().collect(),
+            None => self.qemu_lines.rest(),
         };
         for line in lines {
             // A log that is full or gone does not stop a machine for the sake of a warning.

@@ -12,7 +12,7 @@ fn bytes_become_lines_wherever_they_are_cut() {
         let mut found = lines.push(&text[..cut]);
         found.extend(lines.push(&text[cut..]));
         assert_eq!(found, ["lethe: stage mounts ms=3", "next"], "cut at {cut}");
-        assert_eq!(lines.rest(), None);
+        assert_eq!(lines.rest(), Vec::<String>::new());
     }
 }
 
@@ -20,8 +20,8 @@ fn bytes_become_lines_wherever_they_are_cut() {
 fn an_unfinished_line_is_kept_for_the_end() {
     let mut lines = Lines::default();
     assert_eq!(lines.push(b"half"), Vec::<String>::new());
-    assert_eq!(lines.rest(), Some("half".to_owned()));
-    assert_eq!(lines.rest(), None);
+    assert_eq!(lines.rest(), ["half"]);
+    assert_eq!(lines.rest(), Vec::<String>::new());
 }
 
 #[test]
@@ -29,15 +29,24 @@ fn a_line_without_end_is_cut() {
     let mut lines = Lines::default();
     let found = lines.push(&vec![b'x'; MAX_LINE_BYTES * 2 + 1]);
     assert_eq!(found.iter().map(String::len).collect::<Vec<_>>(), [MAX_LINE_BYTES, MAX_LINE_BYTES]);
-    assert_eq!(lines.rest(), Some("x".to_owned()));
+    assert_eq!(lines.rest(), ["x"]);
 }
 
 #[test]
 fn a_guest_cannot_steer_the_terminal() {
-    let hostile = "\x1b[2J\x1b[01;01Ha\x1b]0;title\x07b\x1b[31mc\u{9b}31md\u{202e}e\x08\0f\x1b".as_bytes();
+    let hostile = "\x1b[01;01Ha\x1b]0;title\x07b\x1b[31mc\u{9b}31md\u{202e}e\x08\0f\x1b(0g\x1b".as_bytes();
     let line = printable(hostile);
-    assert_eq!(line, "a]0;titlebc31mdef");
+    assert_eq!(line, "a0;titlebc31mdefg");
     assert!(!line.chars().any(char::is_control));
+}
+
+#[test]
+fn a_line_that_firmware_cleared_away_does_not_swallow_the_next_one() {
+    let mut lines = Lines::default();
+    let seabios = b"\x1bcSeaBIOS (version 1)\r\nBooting from ROM..\x1bclethe: stage console ms=1\r\n";
+    assert_eq!(lines.push(seabios), ["SeaBIOS (version 1)", "Booting from ROM..", "lethe: stage console ms=1"]);
+    assert_eq!(lines.push(b"\x1b[2J\x1b[01;01H\x1b[=3h\x1b[2Jlethe: stage keys\n"), ["lethe: stage keys"]);
+    assert_eq!(lines.push(b"\r\n"), [""], "an empty line stays one");
 }
 
 #[test]
@@ -50,7 +59,8 @@ fn every_line_of_the_contract_is_understood() {
     assert_eq!(read("lethe: stage mounts"), Line::Stage { name: "mounts".to_owned(), ms: None });
     assert_eq!(read("lethe: stage keys ms=412"), Line::Stage { name: "keys".to_owned(), ms: Some(412) });
     assert_eq!(read("lethe: stage model copied=5 of=10"), Line::Copied { bytes: 5, of: 10 });
-    assert_eq!(read("lethe: stage model ms=9 sha256=ab"), Line::Stage { name: "model".to_owned(), ms: Some(9) });
+    let done = Line::Stage { name: "model".to_owned(), ms: Some(9) };
+    assert_eq!(read("lethe: stage model copied=10 of=10 architecture=llama ms=9"), done);
     assert_eq!(read(&format!("lethe: spki {}", pin())), Line::Spki(pin()));
     assert_eq!(read("lethe: ready port=8443 ms=1200"), Line::Ready { port: 8443, ms: Some(1200) });
     let refused = Line::Refused { code: "model-digest".to_owned(), reason: "expected a, found b".to_owned() };
