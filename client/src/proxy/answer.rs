@@ -58,7 +58,9 @@ pub fn unreachable(error: &Error) -> Response<LocalBody> {
             "{mismatch}; no hardware proves the new key, so nothing was sent to it; if the appliance was restarted, restart \
              lethe proxy too"
         )),
-        _ => exit::help(error).map(str::to_owned),
+        Error::Refused(_) => exit::help(error).map(str::to_owned),
+        // What helps otherwise are options of the command line, and who reads this did not write it.
+        _ => None,
     };
     let help = help.map_or_else(String::new, |help| format!(" ({help})"));
     error_answer(status, "upstream_error", code, &format!("lethe proxy: {error}{help}"))

@@ -10,5 +10,5 @@ mod headers;
 mod server;
 
 pub use gate::Gate;
-pub use guard::Guard;
+pub use guard::{Guard, Stranger};
 pub use server::{Door, Proxy, Settings};
