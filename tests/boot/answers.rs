@@ -125,7 +125,7 @@ fn a_machine_from_ovmf_with_a_tpm_answers() {
 #[test]
 fn a_real_model_answers_in_the_machine_as_it_does_outside() {
     let model = program::real_model();
-    let question = "What is the capital of France?";
+    let question = "What is the capital of France? Answer in one sentence.";
     let host = Host::serve(&model);
     let outside = ask(&host.url, question, "12");
     drop(host);
