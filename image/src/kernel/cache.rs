@@ -14,6 +14,9 @@ use crate::kernel::recipe::Recipe;
 use crate::progress::Progress;
 use crate::report::advise;
 
+/// File in an object tree that names the source it is made from.
+const SOURCE_MARK: &str = "lethe.source";
+
 /// The cache, held by this process alone until it is dropped.
 pub struct Cache {
     folder: PathBuf,
@@ -62,34 +65,39 @@ impl Cache {
         Ok(tree)
     }
 
-    /// The object tree of a key, perhaps empty.
+    /// The object tree of a key. A new one starts as a copy of the newest tree of the same source, so that `make`, which knows
+    /// what each object was made from, compiles only what differs; without such a tree it starts empty.
     ///
     /// # Errors
     /// If it cannot be created.
-    pub fn objects(&self, key: &str) -> anyhow::Result<PathBuf> {
+    pub fn objects(&self, key: &str, source_key: &str, progress: &Progress) -> anyhow::Result<PathBuf> {
         let tree = self.folder.join(format!("objects-{key}"));
-        fs::create_dir_all(&tree).with_context(|| format!("cannot create {}", tree.display()))?;
+        if !tree.exists() {
+            let scratch = self.scratch()?;
+            match self.newest_objects(source_key) {
+                Some(from) => {
+                    progress.status("Copying", "kernel objects");
+                    let mut copy = Command::new("cp");
+                    copy.args(["--archive", "--reflink=auto", "--no-target-directory", "--"]).arg(&from).arg(&scratch);
+                    run(&mut copy)?;
+                }
+                None => fs::create_dir_all(&scratch).with_context(|| format!("cannot create {}", scratch.display()))?,
+            }
+            let mark = scratch.join(SOURCE_MARK);
+            fs::write(&mark, source_key).with_context(|| format!("cannot write {}", mark.display()))?;
+            fs::rename(&scratch, &tree).with_context(|| format!("cannot create {}", tree.display()))?;
+        }
         Ok(tree)
     }
 
-    /// The object tree of `key`, started as a copy of that of `original`, so that only what differs is compiled.
-    ///
-    /// # Errors
-    /// If it cannot be copied.
-    pub fn copy_of(&self, original: &str, key: &str, progress: &Progress) -> anyhow::Result<PathBuf> {
-        let from = self.objects(original)?;
-        let tree = self.folder.join(format!("objects-{key}"));
-        if tree.exists() {
-            return Ok(tree);
-        }
-        progress.status("Copying", "kernel objects");
-        let scratch = self.scratch()?;
-        run(Command::new("cp")
-            .args(["--archive", "--reflink=auto", "--no-target-directory", "--"])
-            .arg(&from)
-            .arg(&scratch))?;
-        fs::rename(&scratch, &tree).with_context(|| format!("cannot create {}", tree.display()))?;
-        Ok(tree)
+    /// The object tree of this source whose image was linked last.
+    fn newest_objects(&self, source_key: &str) -> Option<PathBuf> {
+        let entries = fs::read_dir(&self.folder).ok()?;
+        let trees = entries.filter_map(|entry| Some(entry.ok()?.path()));
+        let of_this_source =
+            |tree: &PathBuf| fs::read_to_string(tree.join(SOURCE_MARK)).is_ok_and(|mark| mark == source_key);
+        let linked = |tree: PathBuf| Some((fs::metadata(tree.join(super::IMAGE)).ok()?.modified().ok()?, tree));
+        trees.filter(of_this_source).filter_map(linked).max().map(|(_, tree)| tree)
     }
 
     fn unpack(&self, recipe: &Recipe, archive: &Path) -> anyhow::Result<PathBuf> {
@@ -151,4 +159,50 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {program}"))?;
     ensure!(status.success(), "{program} ended with {status}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache(folder: &Path) -> Cache {
+        Cache { folder: folder.to_owned(), _lock: tempfile::tempfile().unwrap() }
+    }
+
+    fn link(tree: &Path, content: &str) {
+        let image = tree.join(super::super::IMAGE);
+        fs::create_dir_all(image.parent().unwrap()).unwrap();
+        fs::write(image, content).unwrap();
+    }
+
+    #[test]
+    fn new_tree_starts_from_one_of_the_same_source() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let first = cache.objects("a", "source", &Progress::silent()).unwrap();
+        link(&first, "kernel");
+        let second = cache.objects("b", "source", &Progress::silent()).unwrap();
+        assert_eq!(fs::read_to_string(second.join(super::super::IMAGE)).unwrap(), "kernel");
+    }
+
+    #[test]
+    fn new_tree_takes_nothing_of_another_source_or_an_unfinished_tree() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        link(&cache.objects("a", "other source", &Progress::silent()).unwrap(), "kernel");
+        cache.objects("b", "source", &Progress::silent()).unwrap();
+        let tree = cache.objects("c", "source", &Progress::silent()).unwrap();
+        assert!(!tree.join(super::super::IMAGE).exists());
+    }
+
+    #[test]
+    fn existing_tree_is_left_as_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = cache(folder.path());
+        let tree = cache.objects("a", "source", &Progress::silent()).unwrap();
+        link(&tree, "mine");
+        link(&cache.objects("b", "source", &Progress::silent()).unwrap(), "newer");
+        assert_eq!(cache.objects("a", "source", &Progress::silent()).unwrap(), tree);
+        assert_eq!(fs::read_to_string(tree.join(super::super::IMAGE)).unwrap(), "mine");
+    }
 }

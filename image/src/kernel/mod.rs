@@ -25,6 +25,9 @@ use variant::Variant;
 /// Name of the root file system's archive in the object tree, as the configuration names it.
 const ARCHIVE: &str = "lethe.cpio";
 
+/// Where the object tree has its image.
+const IMAGE: &str = "arch/x86/boot/bzImage";
+
 /// A finished kernel.
 pub struct Built {
     /// The bytes of the bzImage.
@@ -49,11 +52,7 @@ pub fn build(
 ) -> anyhow::Result<Built> {
     let cache = Cache::open(progress)?;
     let tree = cache.source(recipe, source, progress)?;
-    let key = recipe.key(Variant::Release, toolchain);
-    let objects = match variant {
-        Variant::Release => cache.objects(&key)?,
-        Variant::UnmendedInitrd => cache.copy_of(&key, &recipe.key(variant, toolchain), progress)?,
-    };
+    let objects = cache.objects(&recipe.key(variant, toolchain), &recipe.source_key(), progress)?;
     let make = make::Make::new(&tree, &objects);
     let config = configure(&make, recipe, variant, &objects, progress)?;
     write_if_different(&objects.join(ARCHIVE), archive)?;
@@ -62,7 +61,7 @@ pub fn build(
     let result = make.run(&["bzImage"]);
     spinner.finish_and_clear();
     result?;
-    let image = objects.join("arch/x86/boot/bzImage");
+    let image = objects.join(IMAGE);
     let image = fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
     Ok(Built { image, config, took: started.elapsed() })
 }
