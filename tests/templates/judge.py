@@ -127,6 +127,8 @@ def main():
     templates = []
     for name, source in sources(arguments.directories or [HERE]):
         judged = judge(name, source, conversations)
+        if ours and "compile" in judged:
+            sys.exit(f"{name} does not compile: {judged['compile']}")
         # Our own templates are in the tree; those of others travel with the verdict and stay out of it.
         templates.append(judged if ours else {**judged, "source": source})
     verdict = {"date": DATE.strftime("%Y-%m-%d"), "bos_token": BOS, "eos_token": EOS, "templates": templates}
