@@ -172,7 +172,7 @@ impl Console {
 
     /// Something worth a line happened while serving.
     pub fn event(&self, event: Event) {
-        self.try_line(format_args!("event {} ms={}", event.name(), self.milliseconds()));
+        self.try_line(format_args!("event {}", event.name()));
     }
 
     /// Milliseconds since boot, or since the start in host mode.
@@ -197,6 +197,10 @@ impl Console {
 pub enum Event {
     /// The network's lease ended or names another address; the machine restarts.
     LeaseLost,
+    /// Work waited and the engine did not move; the process ends.
+    EngineStalled,
+    /// The engine failed for good; the process ends.
+    EngineFailed,
     /// A signal asked the process to end (host mode).
     Ending,
     /// The server ended (host mode).
@@ -207,6 +211,8 @@ impl Event {
     fn name(self) -> &'static str {
         match self {
             Self::LeaseLost => "network-lease-lost",
+            Self::EngineStalled => "engine-stalled",
+            Self::EngineFailed => "engine-failed",
             Self::Ending => "ending",
             Self::Ended => "ended",
         }

@@ -2,13 +2,16 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use deployment::Document;
 
 use super::Refused;
 use super::model::Stored;
 use crate::api::{Render, TemplateError, model_template};
-use crate::inference::{self, Scheduler, Settings, StartError, Submit as _};
+use crate::boot::console;
+use crate::inference::{self, EXIT_ENGINE, Ending, Scheduler, Settings, StartError, Submit as _};
+use crate::process;
 
 /// A model that answers.
 pub struct Loaded {
@@ -18,6 +21,8 @@ pub struct Loaded {
     pub template: Option<Arc<dyn Render>>,
     /// Its architecture.
     pub architecture: &'static str,
+    /// How long our own reader took.
+    pub checked_in: Duration,
 }
 
 /// Why the model cannot be used.
@@ -56,15 +61,26 @@ impl From<LoadingError> for Refused {
 /// # Errors
 /// [`LoadingError`]
 pub fn load(mut stored: Stored, document: &Document, end: llama::EndHook) -> Result<Loaded, LoadingError> {
+    let started = Instant::now();
     let header = gguf::check_reader(stored.reader().map_err(LoadingError::Stored)?).map_err(LoadingError::Gguf)?;
+    let checked_in = started.elapsed();
     let settings = Settings {
         engine: document.engine.clone(),
         queue_requests: document.limits.queue_requests,
-        end: inference::end_process(),
+        end: Arc::new(engine_ended),
     };
     // The mapping outlives the descriptor, which ends with `stored`: nothing can open the bytes again.
     let scheduler =
         inference::start(llama::Backend::init(end), &stored.path(), &settings, |_| ()).map_err(LoadingError::Engine)?;
     let template = model_template(&scheduler.facts(), &document.template.date).map_err(LoadingError::Template)?;
-    Ok(Loaded { scheduler, template, architecture: header.architecture.name() })
+    Ok(Loaded { scheduler, template, architecture: header.architecture.name(), checked_in })
+}
+
+/// The engine stands still or failed for good: the process ends, and a virtual machine starts again clean.
+fn engine_ended(ending: Ending) {
+    console::of_process().event(match ending {
+        Ending::Stalled => console::Event::EngineStalled,
+        Ending::Failed => console::Event::EngineFailed,
+    });
+    process::end(EXIT_ENGINE)
 }

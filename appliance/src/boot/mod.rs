@@ -16,6 +16,7 @@ pub mod serving;
 mod system;
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
@@ -23,7 +24,7 @@ use console::{Console, Fact, Stage};
 use deployment::Document;
 use disks::Content;
 use document::Bound;
-use model::ModelError;
+use model::{ModelError, Once};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::tcdrain;
 
@@ -133,15 +134,17 @@ pub fn refused_keys(error: IdentityError) -> Refused {
 /// # Errors
 /// The refusals of [`model::store`] and [`loading::load`].
 pub fn load_model(
-    source: impl io::Read,
+    source: File,
     document: &Document,
     console: Console,
     end: llama::EndHook,
 ) -> Result<loading::Loaded, Refused> {
     let of = document.model.size_bytes;
     let progress = |copied| console.progress(Stage::Model, &[Fact::Copied { copied, of }]);
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    model::require_memory(&document.model, &meminfo)?;
     progress(0);
-    let stored = model::store(source, &document.model, progress)?;
+    let stored = model::store(Once::new(source), &document.model, progress)?;
     let copy = stored.took;
     let started = std::time::Instant::now();
     let loaded = loading::load(stored, document, end)?;
@@ -151,7 +154,8 @@ pub fn load_model(
             Fact::Copied { copied: of, of },
             Fact::Architecture(loaded.architecture),
             Fact::Took("copy", copy),
-            Fact::Took("load", started.elapsed()),
+            Fact::Took("check", loaded.checked_in),
+            Fact::Took("load", started.elapsed().saturating_sub(loaded.checked_in)),
         ],
     );
     Ok(loaded)

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use deployment::Model;
-use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use nix::fcntl::{FcntlArg, PosixFadviseAdvice, SealFlag, fcntl, posix_fadvise};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use sha2::{Digest, Sha256};
 
@@ -49,6 +49,14 @@ pub enum ModelError {
         #[source]
         source: io::Error,
     },
+    /// It does not fit.
+    #[error("a model of {size_bytes} bytes does not fit the {available_bytes} bytes of memory that are available")]
+    TooLarge {
+        /// Its size.
+        size_bytes: u64,
+        /// Memory the kernel could still give.
+        available_bytes: u64,
+    },
     /// The disk or file cannot be read.
     #[error("cannot read the model after {copied} of {size_bytes} bytes")]
     Read {
@@ -84,7 +92,7 @@ impl From<ModelError> for Refused {
             ModelError::Missing => "model-missing",
             ModelError::Disks(super::disks::DiskError::Ambiguous { .. }) => "model-ambiguous",
             ModelError::Disks(_) | ModelError::Read { .. } => "model-read",
-            ModelError::Store { .. } => "model-memory",
+            ModelError::Store { .. } | ModelError::TooLarge { .. } => "model-memory",
             ModelError::Short { .. } => "model-short",
             ModelError::Digest { .. } => "model-digest",
         };
@@ -106,6 +114,58 @@ impl Stored {
     pub fn reader(&mut self) -> io::Result<&mut File> {
         self.file.rewind()?;
         Ok(&mut self.file)
+    }
+}
+
+/// Refuses a model that the machine's memory cannot hold, before the kernel has to end processes for it (and so PID 1).
+/// `meminfo` is the content of /proc/meminfo; without its `MemAvailable` nothing is known and nothing refused.
+///
+/// # Errors
+/// [`ModelError::TooLarge`]
+pub fn require_memory(model: &Model, meminfo: &str) -> Result<(), ModelError> {
+    let kib =
+        meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse().ok());
+    match kib.map(|kib: u64| kib.saturating_mul(1024)) {
+        Some(available_bytes) if available_bytes < model.size_bytes => {
+            Err(ModelError::TooLarge { size_bytes: model.size_bytes, available_bytes })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A disk or file read once from front to back, without leaving what was read in the kernel's cache: there it would
+/// take the place of memory that the engine needs.
+pub struct Once {
+    file: File,
+    read: i64,
+    dropped: i64,
+}
+
+impl Once {
+    /// From the file's present position.
+    #[must_use]
+    pub fn new(file: File) -> Self {
+        // Advice only: a file that cannot take it is read all the same.
+        let _ = posix_fadvise(&file, 0, 0, PosixFadviseAdvice::POSIX_FADV_SEQUENTIAL);
+        Self { file, read: 0, dropped: 0 }
+    }
+}
+
+impl Read for Once {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        const DROP_EVERY: i64 = 64 << 20;
+        let length = self.file.read(buffer)?;
+        self.read += i64::try_from(length).unwrap_or_default();
+        if self.read - self.dropped >= DROP_EVERY {
+            let _ = posix_fadvise(
+                &self.file,
+                self.dropped,
+                self.read - self.dropped,
+                PosixFadviseAdvice::POSIX_FADV_DONTNEED,
+            );
+            self.dropped = self.read;
+        }
+        Ok(length)
     }
 }
 
@@ -271,6 +331,26 @@ mod tests {
         }
         let bytes = bytes(5000);
         store(Hesitant(Cursor::new(bytes.clone()), false), &model(&bytes), |_| ()).unwrap();
+    }
+
+    #[test]
+    fn a_model_that_memory_cannot_hold_is_refused_before_it_is_read() {
+        let meminfo = "MemTotal:        2000 kB\nMemFree:          900 kB\nMemAvailable:    1000 kB\n";
+        let model = |size_bytes| Model { size_bytes, ..model(b"x") };
+        assert!(require_memory(&model(1000 * 1024), meminfo).is_ok());
+        let refused = Refused::from(require_memory(&model(1000 * 1024 + 1), meminfo).unwrap_err());
+        assert_eq!(refused.code(), "model-memory");
+        assert!(require_memory(&model(u64::MAX), "").is_ok(), "nothing known, nothing refused");
+    }
+
+    #[test]
+    fn a_file_read_once_gives_all_its_bytes() {
+        let path = std::env::temp_dir().join(format!("lethe-once-{}", std::process::id()));
+        let bytes = bytes(70 << 20);
+        std::fs::write(&path, &bytes).unwrap();
+        let stored = store(Once::new(File::open(&path).unwrap()), &model(&bytes), |_| ());
+        std::fs::remove_file(&path).unwrap();
+        assert!(stored.is_ok());
     }
 
     #[test]

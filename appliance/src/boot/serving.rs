@@ -18,6 +18,7 @@ use super::Refused;
 use super::loading::Loaded;
 use crate::api::{self, Listener, Parts, State};
 use crate::identity::{Identity, IdentityError};
+use crate::inference::Scheduler;
 use crate::lockdown::Confined;
 
 /// Threads that read requests and write answers. The engine has its own; a token a connection needs little here.
@@ -105,6 +106,7 @@ pub fn bind_unix(path: &Path) -> Result<BoundSocket, ServingError> {
 pub struct Server {
     runtime: Runtime,
     state: Arc<State>,
+    scheduler: Scheduler,
 }
 
 impl Server {
@@ -122,6 +124,7 @@ impl Server {
             .build()
             .map_err(ServingError::Threads)?;
         let events = api::Console::start(io::stderr()).map_err(ServingError::Threads)?;
+        let scheduler = loaded.scheduler.clone();
         let state = State::new(Parts {
             document: Arc::new(document),
             identity: Arc::new(identity),
@@ -129,10 +132,10 @@ impl Server {
             template: loaded.template,
             events: Arc::new(events),
         });
-        Ok(Self { runtime, state })
+        Ok(Self { runtime, state, scheduler })
     }
 
-    /// Opens the ports and answers until `stop` is ready. `opened` is called when they are open, with the port of the
+    /// Opens the ports and answers until `stop` is ready, then stops the engine. `opened` is called when they are open, with the port of the
     /// first TCP socket, if there is one.
     ///
     /// # Errors
@@ -157,7 +160,9 @@ impl Server {
             });
         }
         opened(port);
-        self.runtime.block_on(api::serve(listeners, self.state, stop)).map_err(ServingError::Listen)
+        let served = self.runtime.block_on(api::serve(listeners, self.state, stop)).map_err(ServingError::Listen);
+        self.scheduler.stop();
+        served
     }
 }
 

@@ -26,11 +26,12 @@ use crate::lockdown;
 use crate::lockdown::files::{Confinement, Reachable};
 use crate::lockdown::memory::MemoryLocked;
 use crate::lockdown::policy::Profile;
+use crate::process;
 
 /// Exit status for a command line that cannot be followed.
 const EXIT_USAGE: u8 = 2;
 /// Exit status for a refusal.
-const EXIT_REFUSED: u8 = 3;
+const EXIT_REFUSED: i32 = 3;
 
 /// Follows the command line. `announced` is what the environment said about sockets before it was cleared.
 pub fn run(announced: &Announced) -> ExitCode {
@@ -46,10 +47,10 @@ pub fn run(announced: &Announced) -> ExitCode {
         Ok(Command::Serve(arguments)) => {
             let console = console::of_process();
             match serve(&arguments, announced, console) {
-                Ok(()) => ExitCode::SUCCESS,
+                Ok(()) => process::end(0),
                 Err(refused) => {
                     console.refused(&refused);
-                    ExitCode::from(EXIT_REFUSED)
+                    process::end(EXIT_REFUSED)
                 }
             }
         }

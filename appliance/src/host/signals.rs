@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::socket::SocketFile;
 use crate::boot::console::{Console, Event};
+use crate::process;
 
 /// Exit status of a process that a signal ended before it served, or that a second signal ended: 128 + SIGTERM.
 const EXIT_SIGNAL: i32 = 143;
@@ -62,7 +63,7 @@ impl Ends {
             let _ = stop.send(());
         } else {
             self.remove_file();
-            std::process::exit(EXIT_SIGNAL);
+            process::end(EXIT_SIGNAL);
         }
     }
 }
