@@ -10,7 +10,7 @@ say() { printf '\033[1;32m%12s\033[0m %s\n' "$1" "$2" >&2; }
 die() { printf 'error: %s\n' "$1" >&2; [ $# -lt 2 ] || printf 'help: %s\n' "$2" >&2; exit 1; }
 
 # What each purpose takes from the distribution (Debian 12 names).
-PACKAGES_BUILD="build-essential cmake clang libclang-dev pkg-config git linux-source-6.12 flex bison bc libelf-dev libssl-dev xz-utils cpio"
+PACKAGES_BUILD="build-essential cmake clang libclang-dev pkg-config git linux-source-6.12 flex bison bc libelf-dev libssl-dev xz-utils lz4 cpio"
 PACKAGES_BOOT="qemu-system-x86 ovmf swtpm swtpm-tools"
 PACKAGES_MODEL="python3 python3-pip python3-venv unzip curl ca-certificates"
 PACKAGES_TEST="mtools dosfstools osslsigncode"

@@ -64,7 +64,7 @@ pub fn exp(x: f32) -> f32 {
     // ln 2 in two parts, so that the product with `whole` is exact
     let rest = clamped - whole * 0.693_359_4 - whole * -2.121_944_4e-4;
     let mut power = 1.987_569_1e-4;
-    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1] {
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         power = power * rest + coefficient;
     }
     let mantissa = power * rest * rest + rest + 1.0;
