@@ -6,7 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -327,4 +327,50 @@ fn wrong_usage_has_a_status_of_its_own() {
     let help = Command::new(PROGRAM).arg("--help").output().unwrap();
     assert_eq!(help.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&help.stdout).contains("--config FILE"));
+}
+
+/// How often `needle` lies in a process's readable memory; `None` where this user may not look.
+fn occurrences(process: u32, needle: &[u8]) -> Option<usize> {
+    let memory = fs::File::open(format!("/proc/{process}/mem")).ok()?;
+    let maps = fs::read_to_string(format!("/proc/{process}/maps")).ok()?;
+    let mut found = 0;
+    for line in maps.lines().filter(|line| line.split(' ').nth(1).is_some_and(|rights| rights.starts_with("rw"))) {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        let (start, end) = (u64::from_str_radix(start, 16).ok()?, u64::from_str_radix(end, 16).ok()?);
+        let mut bytes = vec![0; usize::try_from(end - start).ok()?];
+        if memory.read_exact_at(&mut bytes, start).is_ok() {
+            found += bytes.windows(needle.len()).filter(|window| *window == needle).count();
+        }
+    }
+    Some(found)
+}
+
+#[test]
+fn nothing_of_a_prompt_is_left_in_memory_after_its_answer() {
+    const MARK: &str = "xyzzyplughmarker";
+    // The document's own texts stay, which shows that the search finds what is there.
+    const ALIAS: &str = "frotzozmoalias";
+    let place = Place::new();
+    let document = fs::read_to_string(place.file("config.toml")).unwrap();
+    let aliases = format!("name = \"tiny\"\naliases = [\"{ALIAS}\"]");
+    fs::write(place.file("config.toml"), document.replace("name = \"tiny\"", &aliases)).unwrap();
+    let mut server = Server::start(place.serve(Path::new(MODEL), &[&place.listen_unix()]));
+    server.line("lethe: ready");
+    let prompt = format!("{MARK} ").repeat(10);
+    for stream in ["false", "true"] {
+        let body = QUESTION
+            .replace("hello", &prompt)
+            .replace("\"max_tokens\"", &format!("\"stream\":{stream},\"max_tokens\""));
+        let answer = ask(UnixStream::connect(place.file("s")).unwrap(), "POST", "/v1/chat/completions", &body);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        server.line("lethe: event request");
+    }
+    // The engine clears its last batch when it has been idle for a moment.
+    std::thread::sleep(Duration::from_millis(500));
+    let Some(aliases) = occurrences(server.child.id(), ALIAS.as_bytes()) else {
+        eprintln!("skipped: another process's memory is not readable here");
+        return;
+    };
+    assert!(aliases > 0, "the search finds nothing at all");
+    assert_eq!(occurrences(server.child.id(), MARK.as_bytes()), Some(0));
 }
