@@ -1,6 +1,6 @@
 //! The binary as an ordinary program, with the tiny model, over its sockets and its exit status.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a failed helper is a failed test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failed helper is a failed test")]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

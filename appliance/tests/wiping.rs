@@ -2,7 +2,7 @@
 
 // UNSAFETY: C++'s operators are called as C++ code calls them.
 #![expect(unsafe_code)]
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a failed helper is a failed test")]
+#![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -1,6 +1,11 @@
 //! Tokens and greedy continuations against an independent implementation (`tests/vectors/llm-golden.json`).
 //!
 //! The tiny model always; SmolLM2-135M-Instruct when `LETHE_MODEL` names its file.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "test code: helpers outside of a test function count as production code otherwise"
+)]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
