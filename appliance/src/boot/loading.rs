@@ -21,6 +21,8 @@ pub struct Loaded {
     pub template: Option<Arc<dyn Render>>,
     /// Its architecture.
     pub architecture: &'static str,
+    /// The compilation of ggml that computes.
+    pub kernels: llama::Kernels,
     /// How long our own reader took.
     pub checked_in: Duration,
 }
@@ -69,11 +71,11 @@ pub fn load(mut stored: Stored, document: &Document, end: llama::EndHook) -> Res
         queue_requests: document.limits.queue_requests,
         end: Arc::new(engine_ended),
     };
-    // The mapping outlives the descriptor, which ends with `stored`: nothing can open the bytes again.
-    let scheduler =
-        inference::start(llama::Backend::init(end), &stored.path(), &settings, |_| ()).map_err(LoadingError::Engine)?;
+    let backend = llama::Backend::init(end);
+    // A mapping outlives the descriptor, which ends with `stored`: nothing can open the bytes again.
+    let scheduler = inference::start(backend, &stored.path(), &settings, |_| ()).map_err(LoadingError::Engine)?;
     let template = model_template(&scheduler.facts(), &document.template.date).map_err(LoadingError::Template)?;
-    Ok(Loaded { scheduler, template, architecture: header.architecture.name(), checked_in })
+    Ok(Loaded { scheduler, template, architecture: header.architecture.name(), kernels: backend.kernels(), checked_in })
 }
 
 /// The engine stands still or failed for good: the process ends, and a virtual machine starts again clean.

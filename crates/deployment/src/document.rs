@@ -59,6 +59,8 @@ pub struct Engine {
     pub prefill_chunk_tokens: u32,
     /// Threads of the engine; absent: one a core.
     pub threads: Option<u32>,
+    /// Whether weights may be laid out anew for the processor's matrix instructions.
+    pub repack: bool,
     /// Seconds without any progress while work is waiting, after which `ready` turns off.
     pub stall_unready_s: u32,
     /// Seconds without any progress after which the process ends (the machine restarts clean).
@@ -204,6 +206,7 @@ impl Default for Engine {
             parallel_sequences: 4,
             prefill_chunk_tokens: 256,
             threads: None,
+            repack: true,
             stall_unready_s: 60,
             stall_exit_s: 300,
         }
