@@ -15,7 +15,7 @@ use crate::progress::Progress;
 
 const MIB: u64 = 1024 * 1024;
 /// Kernel, unpacked initramfs, server and its threads, in MiB.
-const BASE_MIB: u64 = 192;
+const BASE_MIB: u64 = 128;
 /// Cache and buffers of a model whose head cannot be read, in bytes.
 const UNKNOWN_BYTES: u64 = 1 << 30;
 

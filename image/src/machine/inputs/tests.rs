@@ -72,7 +72,7 @@ fn memory_follows_from_the_heads_that_are_cached() {
     let head = gguf::check_reader(File::open(&model).unwrap()).unwrap();
     // 2 layers, keys and values of 2 of 4 heads of 16 values
     assert_eq!((head.attention.heads, head.attention.cached_per_token), (4, 2 * 2 * 2 * 16));
-    assert_eq!(memory_for(&model, 130_912, None, true), 256);
+    assert_eq!(memory_for(&model, 130_912, None, true), 192);
 }
 
 #[test]
