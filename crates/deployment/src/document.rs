@@ -220,7 +220,7 @@ impl Default for Engine {
         Self {
             context_tokens: 4096,
             parallel_sequences: 4,
-            prefill_chunk_tokens: 256,
+            prefill_chunk_tokens: 128,
             threads: None,
             kernels: Kernels::Auto,
             repack: true,

@@ -50,7 +50,7 @@ pub const KEYS: &[Key] = &[
           meaning: "Context window of one sequence, prompt and answer together; memory for it is taken at the start." },
     Key { path: "engine.parallel_sequences", kind: Integer { min: 1, max: 256 }, unit: "sequences", presence: Default("4"),
           meaning: "Answers generated at the same time, each with a context window of its own." },
-    Key { path: "engine.prefill_chunk_tokens", kind: Integer { min: 1, max: 4096 }, unit: "tokens", presence: Default("256"),
+    Key { path: "engine.prefill_chunk_tokens", kind: Integer { min: 1, max: 4096 }, unit: "tokens", presence: Default("128"),
           meaning: "Most tokens of a prompt in one step, so that a long prompt does not stall the other answers." },
     Key { path: "engine.threads", kind: Integer { min: 1, max: 512 }, unit: "threads", presence: Optional("one for each core"),
           meaning: "Threads of the engine." },
