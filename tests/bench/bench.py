@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-CONTEXT, PARALLEL, ROUNDS = 2048, 4, 5
+CONTEXT, PARALLEL, ROUNDS = 2048, 4, 7
 
 
 class UnixConnection(http.client.HTTPConnection):
