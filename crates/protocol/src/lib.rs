@@ -9,15 +9,21 @@
 //! [statement]: statement::statement
 #![forbid(unsafe_code)]
 
+pub mod bhttp;
 pub mod digest;
+pub mod hpke;
 pub mod jcs;
 pub mod keyset;
+pub mod ohttp;
+pub mod refusal;
 pub mod report;
 pub mod statement;
+mod varint;
 
 pub use digest::Sha256Digest;
 pub use jcs::{JcsError, canonical};
 pub use keyset::{ED25519, Keyset, PublicKey, TlsKey};
+pub use refusal::Refusal;
 pub use report::{Attestation, Capabilities, Mismatch, Report, Serving, SourceProvenance, TeeType};
 pub use statement::{Nonce, NotANonce, report_data, report_data_slot, statement};
 
