@@ -48,7 +48,7 @@ struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Shared {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().expect("not poisoned").write(bytes)
+        io::Write::write(&mut *self.0.lock().expect("not poisoned"), bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
