@@ -10,19 +10,29 @@
 #![forbid(unsafe_code)]
 
 pub mod bhttp;
+pub mod date;
 pub mod digest;
+pub mod ehbp;
+pub mod envelope;
 pub mod hpke;
 pub mod jcs;
+pub mod json;
 pub mod keyset;
+pub mod legacy;
 pub mod ohttp;
+pub mod receipt;
 pub mod refusal;
+pub mod replay;
 pub mod report;
+pub mod secrets;
+pub mod shape;
 pub mod statement;
 mod varint;
 
 pub use digest::Sha256Digest;
 pub use jcs::{JcsError, canonical};
-pub use keyset::{ED25519, Keyset, PublicKey, TlsKey};
+pub use keyset::algorithm;
+pub use keyset::{ED25519, Keyset, KeysetError, PublicKey, TlsKey};
 pub use refusal::Refusal;
 pub use report::{Attestation, Capabilities, Mismatch, Report, Serving, SourceProvenance, TeeType};
 pub use statement::{Nonce, NotANonce, report_data, report_data_slot, statement};

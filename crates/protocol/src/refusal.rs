@@ -16,6 +16,12 @@ pub enum Refusal {
     /// The framing around the ciphertext is not what the wire demands, or is cut off.
     #[error("the message is malformed")]
     Malformed,
+    /// A signature over the message's clear part is not its signer's.
+    #[error("the signature of the message is not its signer's")]
+    Signature,
+    /// The message's counter is not above the last one: it is old, or somebody plays it again.
+    #[error("the counter of the message is not above the last one")]
+    Rollback,
     /// The message, or a part of it, is longer than allowed.
     #[error("the message is longer than allowed")]
     TooLong,

@@ -133,14 +133,8 @@ fn informational_responses_come_before_the_final_one() {
     let fed = decoder.feed(&bytes, &mut events).and_then(|()| decoder.finish(&mut events));
     assert!(fed.is_err(), "field section of two bytes that hold half a field");
 
-    let known = [
-        &[1, 0x40, 102, 11, 7][..],
-        b"running",
-        &[2],
-        b"15",
-        &[0x40, 200, 4, 1, b'a', 1, b'b', 1, b'x', 0],
-    ]
-    .concat();
+    let known =
+        [&[1, 0x40, 102, 11, 7][..], b"running", &[2], b"15", &[0x40, 200, 4, 1, b'a', 1, b'b', 1, b'x', 0]].concat();
     let (mut decoder, mut events) = (Decoder::responses(LIMITS), Vec::new());
     decoder.feed(&known, &mut events).expect("a response");
     decoder.finish(&mut events).expect("complete");

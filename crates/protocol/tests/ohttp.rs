@@ -83,7 +83,11 @@ fn the_judge_as_client_talks_to_our_gateway() {
             let client = ohttp::ClientRequest::from_encoded_config_list(&list).expect("our list");
             let sent = Shared::default();
             let mut request = client.encapsulate_stream(AllowStdIo::new(sent.clone())).expect("stream");
-            block_on(async { request.write_all(&content).await?; request.close().await }).expect("sent");
+            block_on(async {
+                request.write_all(&content).await?;
+                request.close().await
+            })
+            .expect("sent");
             let opened = open_chunked_request(&[&key], &sent.take()).expect("opened");
             assert_eq!(*opened.content, content);
             let (mut answer, mut sealer) = opened.reply.start(&mut seeded("answer")).expect("started");
@@ -121,7 +125,11 @@ fn our_client_talks_to_the_judge_as_gateway() {
             assert_eq!(read, content);
             let sent = Shared::default();
             let mut response = request.response(AllowStdIo::new(sent.clone())).expect("response");
-            block_on(async { response.write_all(&content).await?; response.close().await }).expect("sent");
+            block_on(async {
+                response.write_all(&content).await?;
+                response.close().await
+            })
+            .expect("sent");
             assert_eq!(collect(opener, &sent.take(), 1000), Ok(content));
         }
     }
@@ -302,5 +310,8 @@ fn a_list_of_configurations_keeps_its_order_and_skips_what_is_unknown() {
         unknown[37 + 4 * suite] = 9;
     }
     assert_eq!(KeyConfig::decode(&unknown), Err(ConfigError::Unsupported));
-    assert_eq!(KeyConfig::decode(&bare).expect("configuration").key, PublicKey::from_bytes(Kem::X25519, &bare[3..35]).expect("key"));
+    assert_eq!(
+        KeyConfig::decode(&bare).expect("configuration").key,
+        PublicKey::from_bytes(Kem::X25519, &bare[3..35]).expect("key")
+    );
 }

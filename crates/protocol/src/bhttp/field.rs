@@ -27,7 +27,8 @@ impl Field {
     pub(super) fn checked(name: &[u8], value: &[u8]) -> Result<Self, BhttpError> {
         let name = std::str::from_utf8(name).map_err(|_| BhttpError::Field)?;
         let lower = name.bytes().all(|byte| is_token(byte) && !byte.is_ascii_uppercase());
-        let connection = matches!(name, "connection" | "proxy-connection" | "keep-alive" | "transfer-encoding" | "upgrade");
+        let connection =
+            matches!(name, "connection" | "proxy-connection" | "keep-alive" | "transfer-encoding" | "upgrade");
         let expects = name == "te" && value != b"trailers";
         let text = value.iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
         let blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
@@ -63,7 +64,9 @@ pub(super) const fn is_token(byte: u8) -> bool {
 
 /// A method other than `CONNECT`, which would have neither scheme nor path.
 pub(super) fn method(bytes: &[u8]) -> Result<String, BhttpError> {
-    text(bytes, |byte| is_token(byte)).filter(|method| !method.is_empty() && method != "CONNECT").ok_or(BhttpError::Control)
+    text(bytes, |byte| is_token(byte))
+        .filter(|method| !method.is_empty() && method != "CONNECT")
+        .ok_or(BhttpError::Control)
 }
 
 pub(super) fn scheme(bytes: &[u8]) -> Result<String, BhttpError> {
@@ -73,7 +76,8 @@ pub(super) fn scheme(bytes: &[u8]) -> Result<String, BhttpError> {
 
 /// Host and port, without user information.
 pub(super) fn authority(bytes: &[u8]) -> Result<String, BhttpError> {
-    text(bytes, |byte| byte.is_ascii_graphic() && !matches!(byte, b'@' | b'/' | b'?' | b'#' | b'\\')).ok_or(BhttpError::Control)
+    text(bytes, |byte| byte.is_ascii_graphic() && !matches!(byte, b'@' | b'/' | b'?' | b'#' | b'\\'))
+        .ok_or(BhttpError::Control)
 }
 
 pub(super) fn path(bytes: &[u8]) -> Result<String, BhttpError> {

@@ -57,12 +57,7 @@ impl Suite {
     ///
     /// # Errors
     /// [`Unsealable`], also for a key of another mechanism.
-    pub fn send(
-        self,
-        key: &PublicKey,
-        info: &[u8],
-        rng: &mut impl CryptoRng,
-    ) -> Result<(Vec<u8>, Sender), Unsealable> {
+    pub fn send(self, key: &PublicKey, info: &[u8], rng: &mut impl CryptoRng) -> Result<(Vec<u8>, Sender), Unsealable> {
         if key.kem() == self.kem { send(self.aead, key, info, rng) } else { Err(Unsealable) }
     }
 }
@@ -133,23 +128,19 @@ where
     AeadCtxS<A, HkdfSha256, K>: Seal + Send + Sync + 'static,
 {
     let key = key::parse::<K>(key.as_bytes()).map_err(|_| Unsealable)?;
-    let (enc, context) = ::hpke::setup_sender_with_rng::<A, HkdfSha256, K>(&OpModeS::Base, &key, info, rng)
-        .map_err(|_| Unsealable)?;
+    let (enc, context) =
+        ::hpke::setup_sender_with_rng::<A, HkdfSha256, K>(&OpModeS::Base, &key, info, rng).map_err(|_| Unsealable)?;
     Ok((enc.to_bytes().to_vec(), Sender(Box::new(context))))
 }
 
-fn receive_with<A: AeadTrait, K: KemTrait>(
-    key: &SecretKey,
-    enc: &[u8],
-    info: &[u8],
-) -> Result<Receiver, Undecryptable>
+fn receive_with<A: AeadTrait, K: KemTrait>(key: &SecretKey, enc: &[u8], info: &[u8]) -> Result<Receiver, Undecryptable>
 where
     AeadCtxR<A, HkdfSha256, K>: Open + Send + Sync + 'static,
 {
     let key = key.parse::<K>().map_err(|_| Undecryptable)?;
     let enc = K::EncappedKey::from_bytes(enc).map_err(|_| Undecryptable)?;
-    let context = ::hpke::setup_receiver::<A, HkdfSha256, K>(&OpModeR::Base, &key, &enc, info)
-        .map_err(|_| Undecryptable)?;
+    let context =
+        ::hpke::setup_receiver::<A, HkdfSha256, K>(&OpModeR::Base, &key, &enc, info).map_err(|_| Undecryptable)?;
     Ok(Receiver(Box::new(context)))
 }
 

@@ -95,7 +95,9 @@ impl SecretKey {
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
         let bytes = match self.kem {
-            Kem::X25519 => self.parse::<X25519HkdfSha256>().map(|key| X25519HkdfSha256::sk_to_pk(&key).to_bytes().to_vec()),
+            Kem::X25519 => {
+                self.parse::<X25519HkdfSha256>().map(|key| X25519HkdfSha256::sk_to_pk(&key).to_bytes().to_vec())
+            }
             Kem::XWing => self.parse::<XWing>().map(|key| XWing::sk_to_pk(&key).to_bytes().to_vec()),
         };
         PublicKey { kem: self.kem, bytes: bytes.unwrap_or_default() }

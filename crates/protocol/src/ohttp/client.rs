@@ -3,9 +3,7 @@
 use super::chunks::{FINAL, FrameError, Frames, pieces, put_length};
 use super::config::KeyConfig;
 use super::{CHUNKED, Header, Labels, WHOLE};
-use crate::hpke::{
-    Aead, AnswerKey, CryptoRng, Sender, Suite, Undecryptable, Unsealable, Wiped, answer_nonce_len,
-};
+use crate::hpke::{Aead, AnswerKey, CryptoRng, Sender, Suite, Undecryptable, Unsealable, Wiped, answer_nonce_len};
 
 /// An answer that a client does not believe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -73,11 +73,7 @@ pub fn open_chunked_request(keys: &[&GatewayKey], message: &[u8]) -> Result<Open
 }
 
 /// Reads header and encapsulated key, and finds the key. There is no trial decryption.
-fn begin<'m>(
-    keys: &[&GatewayKey],
-    message: &'m [u8],
-    labels: &Labels,
-) -> Result<(Answering, u8, &'m [u8]), Refusal> {
+fn begin<'m>(keys: &[&GatewayKey], message: &'m [u8], labels: &Labels) -> Result<(Answering, u8, &'m [u8]), Refusal> {
     let (header, rest) = message.split_first_chunk::<HEADER_LEN>().ok_or(Refusal::Malformed)?;
     let header = Header::decode(*header).ok_or(Refusal::UnknownKey)?;
     let fits = |key: &&&GatewayKey| {
