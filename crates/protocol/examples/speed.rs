@@ -6,13 +6,14 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use protocol::hpke::{Aead, AnswerKey, Kem, Random, SecretKey, Undecryptable, Unsealable, receive, send};
+use protocol::legacy::{self, LegacyKeys, SigningAlgorithm};
 use protocol::ohttp::{GatewayKey, MAX_CHUNK, open_chunked_request, seal_chunked_request};
 use protocol::receipt::event::{Launch, Model, Place, Prompt, Sampling, Usage};
 use protocol::receipt::{Draft, Head, ReceiptKey, Verified};
 use protocol::{Keyset, Sha256Digest};
 
 const AEADS: [Aead; 3] = [Aead::ChaCha20Poly1305, Aead::Aes128Gcm, Aead::Aes256Gcm];
-const BODY: usize = 16 << 20;
+const BODY: usize = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -30,13 +31,16 @@ enum Failure {
     Legacy(#[from] protocol::legacy::NotAKey),
 }
 
-/// The shortest of some runs, since whatever else the machine does only makes them longer.
-fn best(runs: u32, mut run: impl FnMut() -> Result<(), Failure>) -> Result<Duration, Failure> {
+/// The time of one call: the shortest of eight runs of `times` calls, since whatever else the machine does only makes them
+/// longer.
+fn best<T>(times: u32, mut call: impl FnMut() -> Result<T, Failure>) -> Result<Duration, Failure> {
     let mut best = Duration::MAX;
-    for _ in 0..runs {
+    for _ in 0..8 {
         let start = Instant::now();
-        run()?;
-        best = best.min(start.elapsed());
+        for _ in 0..times {
+            drop(black_box(call()?));
+        }
+        best = best.min(start.elapsed() / times);
     }
     Ok(best)
 }
@@ -56,25 +60,22 @@ fn bodies() -> Result<(), Failure> {
     println!("GB/s per core            seal   open   chunks of 16 KiB: seal   open   OHTTP request: seal   open");
     for aead in AEADS {
         let key = SecretKey::derive(Kem::X25519, &[1; 32]);
-        let mut sealed = Vec::with_capacity(BODY + 16);
-        let seal = best(8, || {
+        let (enc, _) = send(aead, &key.public_key(), b"", &mut fixed())?;
+        let (mut sealed, mut opened) = (Vec::with_capacity(BODY + 16), Vec::with_capacity(BODY + 16));
+        let seal = best(1, || {
             sealed.clear();
             Ok(send(aead, &key.public_key(), b"", &mut fixed())?.1.seal_into(b"", &content, &mut sealed)?)
         })?;
-        let (enc, _) = send(aead, &key.public_key(), b"", &mut fixed())?;
-        let mut opened = Vec::with_capacity(BODY + 16);
-        let open = best(8, || {
+        let open = best(1, || {
             opened.clear();
             Ok(receive(aead, &key, &enc, b"")?.open_into(b"", &sealed, &mut opened)?)
         })?;
         let (chunk_seal, chunk_open) = chunks(aead, &content)?;
         let gateway = GatewayKey { key_id: 1, secret: key, aeads: AEADS.to_vec() };
-        let (mut message, config) = (Vec::new(), gateway.config());
-        let request_seal = best(8, || {
-            message = seal_chunked_request(&config, aead, &content, &mut fixed())?.0;
-            Ok(())
-        })?;
-        let request_open = best(8, || Ok(drop(black_box(open_chunked_request(&[&gateway], &message)?))))?;
+        let config = gateway.config();
+        let request_seal = best(1, || Ok(seal_chunked_request(&config, aead, &content, &mut fixed())?))?;
+        let (message, _) = seal_chunked_request(&config, aead, &content, &mut fixed())?;
+        let request_open = best(1, || Ok(open_chunked_request(&[&gateway], &message)?))?;
         let [a, b, c, d, e, f] = [seal, open, chunk_seal, chunk_open, request_seal, request_open]
             .map(|time| format!("{:.2}", gigabytes(BODY, time)));
         println!("{:<23} {a:>5}  {b:>5}  {c:>22}  {d:>5}  {e:>19}  {f:>5}", format!("{aead:?}"));
@@ -84,17 +85,16 @@ fn bodies() -> Result<(), Failure> {
 
 fn chunks(aead: Aead, content: &[u8]) -> Result<(Duration, Duration), Failure> {
     let key = || AnswerKey::derive(aead, b"secret", b"enc", b"nonce");
-    let mut sealed = Vec::with_capacity(BODY + BODY / 512);
-    let seal = best(8, || {
+    let (mut sealed, mut opened) = (Vec::with_capacity(BODY + BODY / 512), Vec::with_capacity(BODY));
+    let seal = best(1, || {
         sealed.clear();
         let mut key = key()?;
-        content.chunks(MAX_CHUNK).try_for_each(|piece| Ok(key.seal_into(b"", piece, &mut sealed)?))
+        Ok(content.chunks(MAX_CHUNK).try_for_each(|piece| key.seal_into(b"", piece, &mut sealed))?)
     })?;
-    let mut opened = Vec::with_capacity(BODY);
-    let open = best(8, || {
+    let open = best(1, || {
         opened.clear();
         let mut key = key()?;
-        sealed.chunks(MAX_CHUNK + 16).try_for_each(|chunk| Ok(key.open_into(b"", chunk, &mut opened)?))
+        Ok(sealed.chunks(MAX_CHUNK + 16).try_for_each(|chunk| key.open_into(b"", chunk, &mut opened))?)
     })?;
     Ok((seal, open))
 }
@@ -103,13 +103,10 @@ fn keys() -> Result<(), Failure> {
     for kem in [Kem::X25519, Kem::XWing] {
         let secret = SecretKey::derive(kem, &[1; 32]);
         let public = secret.public_key();
-        let times = 50;
-        let sender =
-            best(5, || (0..times).try_for_each(|_| Ok(drop(send(Aead::Aes128Gcm, &public, b"", &mut fixed())?))))?;
+        let sender = best(50, || Ok(send(Aead::Aes128Gcm, &public, b"", &mut fixed())?))?;
         let (enc, _) = send(Aead::Aes128Gcm, &public, b"", &mut fixed())?;
-        let receiver =
-            best(5, || (0..times).try_for_each(|_| Ok(drop(receive(Aead::Aes128Gcm, &secret, &enc, b"")?))))?;
-        println!("{kem:?}: {:?} to encapsulate, {:?} to decapsulate", sender / times, receiver / times);
+        let receiver = best(50, || Ok(receive(Aead::Aes128Gcm, &secret, &enc, b"")?))?;
+        println!("{kem:?}: {sender:?} to encapsulate, {receiver:?} to decapsulate");
     }
     Ok(())
 }
@@ -124,25 +121,15 @@ fn receipts() -> Result<(), Failure> {
         tls_public_keys: Vec::new(),
     };
     let digest = keyset.digest()?;
-    let mut json = String::new();
-    let times = 200;
-    let sign = best(10, || {
-        for _ in 0..times {
-            json = draft(digest).sign(digest, &key)?.json().to_owned();
-        }
-        Ok(())
-    })?;
-    let check =
-        best(10, || (0..times).try_for_each(|_| Ok(drop(black_box(Verified::check(json.as_bytes(), &keyset)?)))))?;
-    println!("receipt of {} bytes: {:?} to make and sign, {:?} to verify", json.len(), sign / times, check / times);
-    let keys = protocol::legacy::LegacyKeys::from_seeds(&[1; 32], &[1; 32])?;
-    for algorithm in [protocol::legacy::SigningAlgorithm::Ecdsa, protocol::legacy::SigningAlgorithm::Ed25519] {
-        let text = protocol::legacy::text(digest, digest);
-        let sign = best(10, || {
-            (0..times).for_each(|_| drop(black_box(keys.sign(algorithm, &text))));
-            Ok(())
-        })?;
-        println!("older signature, {}: {:?}", algorithm.name(), sign / times);
+    let sign = best(200, || Ok(draft(digest).sign(digest, &key)?))?;
+    let receipt = draft(digest).sign(digest, &key)?;
+    let check = best(200, || Ok(Verified::check(receipt.json().as_bytes(), &keyset)?))?;
+    println!("receipt of {} bytes: {sign:?} to make and sign, {check:?} to verify", receipt.json().len());
+    let keys = LegacyKeys::from_seeds(&[1; 32], &[1; 32])?;
+    for algorithm in [SigningAlgorithm::Ecdsa, SigningAlgorithm::Ed25519] {
+        let text = legacy::text(digest, digest);
+        let sign = best(200, || Ok(keys.sign(algorithm, &text)))?;
+        println!("older signature, {}: {sign:?}", algorithm.name());
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! Binary HTTP: against the `bhttp` crate in both directions, and everything that is refused.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
 use std::io::Cursor;
 
 use protocol::bhttp::{BhttpError, Decoder, Event, Field, Limits, Request, RequestHead, Response, ResponseHead};

@@ -2,10 +2,13 @@
 //!
 //! `LETHE_WRITE_VECTORS=1` writes them into the page instead, after a change that is meant.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use ed25519_dalek::{Signer as _, SigningKey};
 use protocol::envelope::{Device, DeviceAlgorithm, DeviceSigner, EnvelopeKey, Request};
@@ -21,6 +24,9 @@ use zeroize::Zeroizing;
 
 /// Compares the JSON block behind `<!-- vectors: NAME -->` with `vectors`.
 fn documented(name: &str, vectors: &Value) {
+    // the tests of this file run at the same time, and some may write
+    static PAGE: Mutex<()> = Mutex::new(());
+    let _page = PAGE.lock().unwrap_or_else(PoisonError::into_inner);
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs/protocol.md");
     let page = std::fs::read_to_string(&path).expect("the page can be read");
     let mark = format!("<!-- vectors: {name} -->\n```json\n");
@@ -92,7 +98,7 @@ fn the_receipts_vectors_are_on_the_page() {
         "keyset_jcs": keyset.canonical().expect("canonical"),
         "keyset_digest": keyset.digest().expect("digest"),
         "receipts": receipts,
-        "digests": chain.place().previous,
+        "digest_of_second": chain.place().previous,
     });
     documented("receipts", &vectors);
 }

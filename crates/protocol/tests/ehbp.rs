@@ -1,5 +1,7 @@
 //! EHBP: both sides against each other, the derivation against a second computation, and everything that is refused.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use protocol::Refusal;

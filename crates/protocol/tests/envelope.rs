@@ -1,5 +1,7 @@
 //! The envelope: both sides against each other, device keys, and everything that is refused.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use ed25519_dalek::{Signer as _, SigningKey};

@@ -1,5 +1,7 @@
 //! The vectors of RFC 9180 and of draft-ietf-hpke-pq: keys, encapsulation, every message, every exported secret.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use protocol::hpke::{Kem, PublicKey, SecretKey, Suite, receive, send};

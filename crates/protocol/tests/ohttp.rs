@@ -1,5 +1,7 @@
 //! Oblivious HTTP: the vectors of RFC 9458, the `ohttp` crate as client and as gateway, and everything that is refused.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use std::io;

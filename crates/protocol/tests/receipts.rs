@@ -1,5 +1,7 @@
 //! Receipts: ACI's vector byte for byte, our events, the chain of a tenant, and everything that is refused.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use std::collections::BTreeMap;

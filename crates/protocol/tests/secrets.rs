@@ -1,5 +1,7 @@
 //! Secrets for a running appliance: sealed, signed, counted; and everything that is refused.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "helpers of tests")]
+
 mod support;
 
 use protocol::Refusal;

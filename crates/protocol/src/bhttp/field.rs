@@ -64,9 +64,7 @@ pub(super) const fn is_token(byte: u8) -> bool {
 
 /// A method other than `CONNECT`, which would have neither scheme nor path.
 pub(super) fn method(bytes: &[u8]) -> Result<String, BhttpError> {
-    text(bytes, |byte| is_token(byte))
-        .filter(|method| !method.is_empty() && method != "CONNECT")
-        .ok_or(BhttpError::Control)
+    text(bytes, is_token).filter(|method| !method.is_empty() && method != "CONNECT").ok_or(BhttpError::Control)
 }
 
 pub(super) fn scheme(bytes: &[u8]) -> Result<String, BhttpError> {

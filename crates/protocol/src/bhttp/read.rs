@@ -301,14 +301,17 @@ impl Decoder {
     }
 }
 
-/// Bytes behind their length, and what follows; `None` where bytes are missing. A length beyond `most` is refused at once.
-fn vector(bytes: &[u8], most: usize) -> Result<Option<(&[u8], &[u8])>, BhttpError> {
+/// A part and what follows it; `None` where bytes are missing.
+type Part<'b, T> = Option<(T, &'b [u8])>;
+
+/// Bytes behind their length, and what follows. A length beyond `most` is refused at once.
+fn vector(bytes: &[u8], most: usize) -> Result<Part<'_, &[u8]>, BhttpError> {
     let Some((length, used)) = varint::read(bytes) else { return Ok(None) };
     let length = usize::try_from(length).ok().filter(|length| *length <= most).ok_or(BhttpError::TooLong)?;
     Ok(bytes.get(used..).and_then(|rest| rest.split_at_checked(length)))
 }
 
-fn read_field(bytes: &[u8], most: usize) -> Result<Option<(Field, &[u8])>, BhttpError> {
+fn read_field(bytes: &[u8], most: usize) -> Result<Part<'_, Field>, BhttpError> {
     let Some((name, rest)) = vector(bytes, most)? else { return Ok(None) };
     let Some((value, rest)) = vector(rest, most)? else { return Ok(None) };
     Ok(Some((Field::checked(name, value)?, rest)))

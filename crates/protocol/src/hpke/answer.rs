@@ -71,15 +71,14 @@ impl AnswerKey {
         let (nonce, next) = self.nonce().ok_or(Unsealable)?;
         let start = out.len();
         out.reserve(plaintext.len().saturating_add(Aead::TAG_LEN));
-        out.extend_from_slice(plaintext);
-        let tag = match (self.cipher.as_ref(), out.get_mut(start..)) {
-            (Cipher::Aes128Gcm(cipher), Some(data)) => seal(cipher, &nonce, aad, data),
-            (Cipher::Aes256Gcm(cipher), Some(data)) => seal(cipher, &nonce, aad, data),
-            (Cipher::ChaCha20Poly1305(cipher), Some(data)) => seal(cipher, &nonce, aad, data),
-            (_, None) => None,
-        };
+        out.resize(start.saturating_add(plaintext.len()), 0);
+        let data = out.get_mut(start..).and_then(|sealed| InOutBuf::new(plaintext, sealed).ok());
+        let tag = data.and_then(|data| match self.cipher.as_ref() {
+            Cipher::Aes128Gcm(cipher) => seal(cipher, &nonce, aad, data),
+            Cipher::Aes256Gcm(cipher) => seal(cipher, &nonce, aad, data),
+            Cipher::ChaCha20Poly1305(cipher) => seal(cipher, &nonce, aad, data),
+        });
         let Some(tag) = tag else {
-            out.get_mut(start..).unwrap_or_default().zeroize();
             out.truncate(start);
             return Err(Unsealable);
         };
@@ -97,14 +96,15 @@ impl AnswerKey {
         let length = ciphertext.len().checked_sub(Aead::TAG_LEN).ok_or(Undecryptable)?;
         let (message, tag) = ciphertext.split_at_checked(length).ok_or(Undecryptable)?;
         let start = out.len();
-        out.extend_from_slice(message);
-        let opened = match (self.cipher.as_ref(), out.get_mut(start..)) {
-            (Cipher::Aes128Gcm(cipher), Some(data)) => open(cipher, &nonce, aad, data, tag),
-            (Cipher::Aes256Gcm(cipher), Some(data)) => open(cipher, &nonce, aad, data, tag),
-            (Cipher::ChaCha20Poly1305(cipher), Some(data)) => open(cipher, &nonce, aad, data, tag),
-            (_, None) => None,
-        };
+        out.resize(start.saturating_add(length), 0);
+        let data = out.get_mut(start..).and_then(|opened| InOutBuf::new(message, opened).ok());
+        let opened = data.and_then(|data| match self.cipher.as_ref() {
+            Cipher::Aes128Gcm(cipher) => open(cipher, &nonce, aad, data, tag),
+            Cipher::Aes256Gcm(cipher) => open(cipher, &nonce, aad, data, tag),
+            Cipher::ChaCha20Poly1305(cipher) => open(cipher, &nonce, aad, data, tag),
+        });
         if opened.is_none() {
+            // the ciphers check before they decrypt; the crates do not promise that
             out.get_mut(start..).unwrap_or_default().zeroize();
             out.truncate(start);
             return Err(Undecryptable);
@@ -124,15 +124,17 @@ impl AnswerKey {
     }
 }
 
-fn seal<A: AeadInOut>(cipher: &A, nonce: &[u8], aad: &[u8], data: &mut [u8]) -> Option<[u8; Aead::TAG_LEN]> {
+type Data<'i, 'o> = InOutBuf<'i, 'o, u8>;
+
+fn seal<A: AeadInOut>(cipher: &A, nonce: &[u8], aad: &[u8], data: Data<'_, '_>) -> Option<[u8; Aead::TAG_LEN]> {
     let nonce = <&Nonce<A>>::try_from(nonce).ok()?;
-    let tag = cipher.encrypt_inout_detached(nonce, aad, InOutBuf::from(data)).ok()?;
+    let tag = cipher.encrypt_inout_detached(nonce, aad, data).ok()?;
     tag.as_slice().try_into().ok()
 }
 
-fn open<A: AeadInOut>(cipher: &A, nonce: &[u8], aad: &[u8], data: &mut [u8], tag: &[u8]) -> Option<()> {
+fn open<A: AeadInOut>(cipher: &A, nonce: &[u8], aad: &[u8], data: Data<'_, '_>, tag: &[u8]) -> Option<()> {
     let (nonce, tag) = (<&Nonce<A>>::try_from(nonce).ok()?, <&Tag<A>>::try_from(tag).ok()?);
-    cipher.decrypt_inout_detached(nonce, aad, InOutBuf::from(data), tag).ok()
+    cipher.decrypt_inout_detached(nonce, aad, data, tag).ok()
 }
 
 #[cfg(test)]

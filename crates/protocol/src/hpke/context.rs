@@ -7,6 +7,8 @@ use ::hpke::kem::{X25519HkdfSha256, XWing};
 use ::hpke::rand_core::CryptoRng;
 use ::hpke::{Deserializable, Kem as KemTrait, OpModeR, OpModeS, Serializable};
 
+use zeroize::Zeroize as _;
+
 use super::key::{self, PublicKey, SecretKey};
 use super::suite::{Aead, Kem, Suite};
 use super::{Undecryptable, Unsealable, Wiped};
@@ -160,10 +162,9 @@ impl<A: AeadTrait, K: KemTrait> Seal for AeadCtxS<A, HkdfSha256, K> {
     fn seal(&mut self, aad: &[u8], plaintext: &[u8], out: &mut Vec<u8>) -> Result<(), Unsealable> {
         let start = out.len();
         out.reserve(plaintext.len().saturating_add(Aead::TAG_LEN));
-        out.extend_from_slice(plaintext);
-        let sealed = out.get_mut(start..).ok_or(Unsealable)?;
-        let Ok(tag) = self.seal_inout_detached(InOutBuf::from(sealed), aad) else {
-            zeroize::Zeroize::zeroize(out.get_mut(start..).unwrap_or_default());
+        out.resize(start.saturating_add(plaintext.len()), 0);
+        let sealed = out.get_mut(start..).and_then(|sealed| InOutBuf::new(plaintext, sealed).ok());
+        let Some(tag) = sealed.and_then(|sealed| self.seal_inout_detached(sealed, aad).ok()) else {
             out.truncate(start);
             return Err(Unsealable);
         };
@@ -182,10 +183,11 @@ impl<A: AeadTrait, K: KemTrait> Open for AeadCtxR<A, HkdfSha256, K> {
         let (message, tag) = ciphertext.split_at_checked(length).ok_or(Undecryptable)?;
         let tag = AeadTag::<A>::from_bytes(tag).map_err(|_| Undecryptable)?;
         let start = out.len();
-        out.extend_from_slice(message);
-        let opened = out.get_mut(start..).ok_or(Undecryptable)?;
-        if self.open_inout_detached(InOutBuf::from(opened), aad, &tag).is_err() {
-            zeroize::Zeroize::zeroize(out.get_mut(start..).unwrap_or_default());
+        out.resize(start.saturating_add(length), 0);
+        let opened = out.get_mut(start..).and_then(|opened| InOutBuf::new(message, opened).ok());
+        if opened.and_then(|opened| self.open_inout_detached(opened, aad, &tag).ok()).is_none() {
+            // the ciphers check before they decrypt; the crate does not promise that
+            out.get_mut(start..).unwrap_or_default().zeroize();
             out.truncate(start);
             return Err(Undecryptable);
         }

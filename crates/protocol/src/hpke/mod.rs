@@ -8,15 +8,14 @@ mod context;
 mod key;
 mod rng;
 mod suite;
+mod wiped;
 
 pub use answer::{AnswerKey, answer_nonce_len};
 pub use context::{Receiver, Sender, receive, send};
 pub use key::{NotAKey, PublicKey, SecretKey};
 pub use rng::{CryptoRng, Random};
 pub use suite::{Aead, HKDF_SHA256, Kem, Suite};
-
-/// Plaintext or key material that is wiped when it is dropped.
-pub type Wiped = zeroize::Zeroizing<Vec<u8>>;
+pub use wiped::Wiped;
 
 /// The one error of whatever does not decrypt: it does not tell a wrong key from a changed byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,7 @@ pub(super) const FINAL: &[u8] = b"final";
 
 const MAX_SEALED: usize = MAX_CHUNK + Aead::TAG_LEN;
 
-/// Cuts bytes into sealed chunks. Holds one incomplete chunk at most.
+/// Cuts bytes into sealed chunks as they come. Holds one incomplete chunk at most.
 pub(super) struct Frames {
     rest: Vec<u8>,
     last: bool,
@@ -48,22 +48,17 @@ impl Frames {
         self.rest.extend_from_slice(bytes);
         let mut read = 0;
         while !self.last {
-            let rest = self.rest.get(read..).unwrap_or_default();
-            let Some((length, used)) = varint::read(rest) else { break };
-            let length = usize::try_from(length).ok().filter(|length| *length <= MAX_SEALED);
-            let length = length.ok_or(FrameError::TooLong)?;
-            if length == 0 {
-                self.last = true;
-                read += used;
-                break;
+            match next(self.rest.get(read..).unwrap_or_default())? {
+                Next::Chunk(chunk, used) => {
+                    open(chunk)?;
+                    read += used;
+                }
+                Next::Final(used) => {
+                    self.last = true;
+                    read += used;
+                }
+                Next::Missing => break,
             }
-            let Some(chunk) = rest.get(used..used + length) else { break };
-            // an empty chunk could come for ever
-            if length <= Aead::TAG_LEN {
-                return Err(FrameError::Undecryptable);
-            }
-            open(chunk)?;
-            read += used + length;
         }
         self.rest.drain(..read);
         if self.last && self.rest.len() > MAX_SEALED { Err(FrameError::TooLong) } else { Ok(()) }
@@ -72,6 +67,46 @@ impl Frames {
     /// The final chunk, sealed.
     pub(super) fn finish(self) -> Result<Vec<u8>, FrameError> {
         if self.last { Ok(self.rest) } else { Err(FrameError::Truncated) }
+    }
+}
+
+/// As [`Frames`], for bytes that have come completely: gives the final chunk, sealed.
+pub(super) fn split(
+    bytes: &[u8],
+    mut open: impl FnMut(&[u8]) -> Result<(), Undecryptable>,
+) -> Result<&[u8], FrameError> {
+    let mut rest = bytes;
+    loop {
+        match next(rest)? {
+            Next::Chunk(chunk, used) => {
+                open(chunk)?;
+                rest = rest.get(used..).unwrap_or_default();
+            }
+            Next::Final(used) => {
+                let last = rest.get(used..).unwrap_or_default();
+                return if last.len() > MAX_SEALED { Err(FrameError::TooLong) } else { Ok(last) };
+            }
+            Next::Missing => return Err(FrameError::Truncated),
+        }
+    }
+}
+
+/// What bytes start with, and how many of them it takes.
+enum Next<'b> {
+    Chunk(&'b [u8], usize),
+    Final(usize),
+    Missing,
+}
+
+fn next(bytes: &[u8]) -> Result<Next<'_>, FrameError> {
+    let Some((length, used)) = varint::read(bytes) else { return Ok(Next::Missing) };
+    let length = usize::try_from(length).ok().filter(|length| *length <= MAX_SEALED).ok_or(FrameError::TooLong)?;
+    match bytes.get(used..used + length) {
+        _ if length == 0 => Ok(Next::Final(used)),
+        // an empty chunk could come for ever
+        _ if length <= Aead::TAG_LEN => Err(FrameError::Undecryptable),
+        Some(chunk) => Ok(Next::Chunk(chunk, used + length)),
+        None => Ok(Next::Missing),
     }
 }
 

@@ -1,6 +1,6 @@
 //! The gateway's side.
 
-use super::chunks::{ChunkSealer, FINAL, FrameError, Frames};
+use super::chunks::{ChunkSealer, FINAL, FrameError, split};
 use super::config::KeyConfig;
 use super::{CHUNKED, HEADER_LEN, Header, Labels, WHOLE};
 use crate::hpke::{Aead, AnswerKey, CryptoRng, Receiver, SecretKey, Unsealable, Wiped, answer_nonce_len, receive};
@@ -66,9 +66,8 @@ pub fn open_request(keys: &[&GatewayKey], message: &[u8]) -> Result<Opened<Reply
 pub fn open_chunked_request(keys: &[&GatewayKey], message: &[u8]) -> Result<Opened<ChunkedReply>, Refusal> {
     let (mut answering, key_id, sealed) = begin(keys, message, &CHUNKED)?;
     let mut content = Wiped::new(Vec::with_capacity(sealed.len()));
-    let mut frames = Frames::new();
-    frames.feed(sealed, |chunk| answering.receiver.open_into(b"", chunk, &mut content))?;
-    answering.receiver.open_into(FINAL, &frames.finish()?, &mut content)?;
+    let last = split(sealed, |chunk| answering.receiver.open_into(b"", chunk, &mut content))?;
+    answering.receiver.open_into(FINAL, last, &mut content)?;
     Ok(Opened { content, enc: answering.enc.clone(), key_id, reply: ChunkedReply(answering) })
 }
 

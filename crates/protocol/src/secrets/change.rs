@@ -71,7 +71,9 @@ impl Change {
         if self.set.keys().any(|name| self.unset.contains(name)) { Err(ChangeError::Both) } else { Ok(()) }
     }
 
-    pub(super) fn to_json(&self) -> Wiped {
+    /// The JSON that is sealed.
+    #[must_use]
+    pub fn to_json(&self) -> Wiped {
         /// Borrows the values, so that no copy outlives the change.
         #[derive(Serialize)]
         struct Borrowed<'a> {
@@ -85,7 +87,9 @@ impl Change {
         Wiped::new(serde_json::to_vec(&Borrowed { set, unset: &self.unset }).unwrap_or_default())
     }
 
-    pub(super) fn from_json(json: &[u8]) -> Option<Self> {
+    /// Reads the JSON that was sealed; `None` for anything but the documented form.
+    #[must_use]
+    pub fn from_json(json: &[u8]) -> Option<Self> {
         // the derived reader keeps the last of two equal names of a map
         crate::json::parse(json).ok().map(wipe)?;
         let plain: Plain = serde_json::from_slice(json).ok()?;

@@ -1,6 +1,12 @@
 //! What the tests share: the corpus, and random bytes that are the same in every run.
 
-#![allow(dead_code, clippy::expect_used, clippy::indexing_slicing, reason = "helpers of tests; each file uses some")]
+#![allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "helpers of tests; each file uses some"
+)]
 
 use protocol::hpke::{CryptoRng, Random};
 use serde_json::Value;
