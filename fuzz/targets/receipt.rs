@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use libfuzzer_sys::fuzz_target;
 use protocol::receipt::event::{Model, Place, Usage};
 use protocol::receipt::{Draft, Head, Receipt, ReceiptKey, Verified};
-use protocol::{Keyset, Sha256Digest, canonical, json};
+use protocol::{Keyset, canonical, json};
 
 fn truth() -> &'static (Keyset, Receipt) {
     static TRUTH: OnceLock<(Keyset, Receipt)> = OnceLock::new();

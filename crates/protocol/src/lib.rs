@@ -1,10 +1,13 @@
-//! Keyset, attestation statement and report of the ACI protocol (`aci/1`, spec/aci.md of Dstack-TEE/private-ai-gateway).
+//! The formats of the wires: what is signed and what is sealed, as pure functions over bytes.
 //!
-//! The chain that a client checks: evidence signs `report_data`, which is the SHA-256 of the [statement], which names
-//! the digest of the [`Keyset`], which lists the key of the TLS connection. A server builds the chain downwards with
-//! [`Keyset::digest`] and [`Report::new`]; a client recomputes it with [`Report::check`].
+//! - ACI (`aci/1`, spec/aci.md of Dstack-TEE/private-ai-gateway): [`Keyset`], [statement], [`Report`] and [`receipt`]s. The chain
+//!   that a client checks: evidence signs `report_data`, which is the SHA-256 of the statement, which names the digest of
+//!   the keyset, which lists the keys of everything below.
+//! - Encrypted wires over [`hpke`] and [`bhttp`]: [`ohttp`], [`ehbp`], [`envelope`]; their [`replay`] set, [`date`] filter and
+//!   [`shape`].
+//! - [`secrets`] for a running appliance, and [`legacy`] signatures.
 //!
-//! No socket, no clock, no key: time and nonces are arguments.
+//! No socket, no clock: time, nonces and randomness are arguments. Exact bytes and vectors are in `docs/protocol.md`.
 //!
 //! [statement]: statement::statement
 #![forbid(unsafe_code)]

@@ -119,10 +119,12 @@ impl Decoder {
         if !self.input.rest().is_empty() {
             return Err(BhttpError::Truncated);
         }
-        match self.state {
-            State::Header(false) => self.end_section(events)?,
-            State::Content(false) | State::Trailer(false) | State::Padding => {}
-            _ => return Err(BhttpError::Truncated),
+        if self.state == State::Header(false) {
+            self.end_section(events)?;
+        }
+        // behind an informational response the final one is missing
+        if !matches!(self.state, State::Content(false) | State::Trailer(false) | State::Padding) {
+            return Err(BhttpError::Truncated);
         }
         if self.content_length.is_some_and(|length| length != self.content_read) {
             return Err(BhttpError::ContentLength);

@@ -3,10 +3,14 @@
 //! The signed text is `<SHA-256 of the request>:<SHA-256 of the response>`, both in lower-case hexadecimal, over the bytes that
 //! were seen. The keys sign nothing else: receipts and statements have their own.
 
+mod report;
+
 use ed25519_dalek::{Signer as _, SigningKey};
 use k256::ecdsa::SigningKey as EcdsaKey;
 use serde::Serialize;
 use sha3::{Digest as _, Keccak256};
+
+pub use report::{LegacyEvidence, report};
 
 use crate::digest::Sha256Digest;
 use crate::keyset::{PublicKey, algorithm};
