@@ -98,24 +98,37 @@ def llama_bench(peer, model, threads):
 
 
 def llama_server_memory(peer, model, threads):
-    """Resident memory of an idle llama-server that has answered once."""
+    """Resident memory of a llama-server that has answered once, and how it was started.
+
+    Where a hypervisor announces AMX and does not run it, llama-server dies at its first prompt; it is then started without it.
+    """
+    for options in ([], ["--no-repack"]):
+        found = started_llama_server(peer, model, threads, options)
+        if found:
+            return found, " ".join(["llama-server", *options])
+    sys.exit("llama-server does not answer")
+
+
+def started_llama_server(peer, model, threads, options):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen([f"{peer}/llama-server", "-m", model, "-t", str(threads), "-c", str(CONTEXT * PARALLEL),
-                                "-np", str(PARALLEL), "--port", str(port), "--host", "127.0.0.1"],
+                                "-np", str(PARALLEL), "--port", str(port), "--host", "127.0.0.1", *options],
                                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         for _ in range(600):
+            if process.poll() is not None:
+                return None
             try:
                 connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-                connection.request("POST", "/completion", json.dumps({"prompt": "Once", "n_predict": 8}))
+                connection.request("POST", "/completion", json.dumps({"prompt": "Once upon a time", "n_predict": 8}))
                 if connection.getresponse().status == 200:
-                    break
-            except OSError:
+                    return memory(process.pid)
+            except (OSError, http.client.HTTPException):
                 pass
             time.sleep(0.1)
-        return memory(process.pid)
+        return None
     finally:
         process.terminate()
         process.wait(30)
@@ -137,7 +150,7 @@ def host(arguments, work):
         ratios.append(ours[-1] / theirs[-1])
     mine = memory(server.process.pid)
     server.stop()
-    peers = llama_server_memory(arguments.peer, arguments.model, threads)
+    peers, peer_name = llama_server_memory(arguments.peer, arguments.model, threads)
     weights = os.path.getsize(arguments.model)
     print("## Host mode, one stream, decode\n")
     print(f"`scripts/bench host`; {ROUNDS} alternating rounds, {threads} threads, SmolLM2-135M Q4_1, 128 tokens\n")
@@ -147,7 +160,7 @@ def host(arguments, work):
     print("\n## Host mode, resident memory\n")
     print(f"Both after answering once, context {CONTEXT} × {PARALLEL}; beyond = resident − weights ({weights / 2**20:.1f} MiB) − KV cache ({kv_bytes() / 2**20:.1f} MiB)\n")
     print("| | resident MiB | anonymous | file | shared | beyond MiB |\n|---|---|---|---|---|---|")
-    for name, parts in (("lethe-appliance", mine), ("llama-server", peers)):
+    for name, parts in (("lethe-appliance", mine), (peer_name, peers)):
         beyond = parts["VmRSS"] - weights - kv_bytes()
         cells = [parts[key] / 2**20 for key in ("VmRSS", "RssAnon", "RssFile", "RssShmem")] + [beyond / 2**20]
         print(f"| {name} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |")
@@ -164,7 +177,7 @@ def boot(arguments, work, model, name):
     ready = time.perf_counter() - start
     entry = next(m for m in json.loads(subprocess.run(["lethe-image", "list", "--json"], check=True, capture_output=True).stdout)
                  if m["name"] == machine)
-    answer = subprocess.run(["lethe", "chat", entry["url"], "--allow-no-tee", "--ask", "What is the capital of France?",
+    answer = subprocess.run(["lethe", "chat", entry["url"], "--allow-no-tee", "--ask", "What is the capital of France? Answer in one sentence.",
                              "--max-tokens", "1", "--temperature", "0"], check=True, capture_output=True, text=True)
     first = time.perf_counter() - start
     console = subprocess.run(["lethe-image", "logs", machine], check=True, capture_output=True, text=True).stdout

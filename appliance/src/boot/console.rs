@@ -76,6 +76,8 @@ pub enum Fact<'a> {
     },
     /// Architecture of the model, as its checked header says.
     Architecture(&'a str),
+    /// The compilation of ggml that computes: `baseline`, `avx2`, `avx512`.
+    Kernels(&'a str),
     /// An address of the machine.
     Address(IpAddr),
     /// How many of something there are: mounts, rules.
@@ -101,6 +103,7 @@ impl fmt::Display for Fact<'_> {
                     .take(32)
                     .try_for_each(|c| write!(f, "{c}"))
             }
+            Self::Kernels(name) => write!(f, "kernels={name}"),
             Self::Address(address) => write!(f, "address={address}"),
             Self::Count(name, count) => write!(f, "{name}={count}"),
             Self::Took(name, time) => write!(f, "{name}_ms={}", time.as_millis()),

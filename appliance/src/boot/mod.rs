@@ -142,7 +142,8 @@ pub fn load_model(
     let of = document.model.size_bytes;
     let progress = |copied| console.progress(Stage::Model, &[Fact::Copied { copied, of }]);
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    model::require_memory(&document.model, &meminfo)?;
+    let twice = document.engine.repack && llama::Kernels::best().repacks();
+    model::require_memory(&document.model, if twice { 2 } else { 1 }, &meminfo)?;
     progress(0);
     let stored = model::store(Once::new(source), &document.model, progress)?;
     let copy = stored.took;
@@ -153,6 +154,7 @@ pub fn load_model(
         &[
             Fact::Copied { copied: of, of },
             Fact::Architecture(loaded.architecture),
+            Fact::Kernels(loaded.kernels.as_str()),
             Fact::Took("copy", copy),
             Fact::Took("check", loaded.checked_in),
             Fact::Took("load", started.elapsed().saturating_sub(loaded.checked_in)),

@@ -50,10 +50,14 @@ pub enum ModelError {
         source: io::Error,
     },
     /// It does not fit.
-    #[error("a model of {size_bytes} bytes does not fit the {available_bytes} bytes of memory that are available")]
+    #[error(
+        "a model of {size_bytes} bytes, {copies} times in memory while it is loaded, does not fit the {available_bytes} bytes that are available"
+    )]
     TooLarge {
         /// Its size.
         size_bytes: u64,
+        /// How often it lies in memory at the most.
+        copies: u64,
         /// Memory the kernel could still give.
         available_bytes: u64,
     },
@@ -118,16 +122,17 @@ impl Stored {
 }
 
 /// Refuses a model that the machine's memory cannot hold, before the kernel has to end processes for it (and so PID 1).
-/// `meminfo` is the content of /proc/meminfo; without its `MemAvailable` nothing is known and nothing refused.
+/// `copies` is how often its weights lie in memory while it is loaded. `meminfo` is the content of /proc/meminfo; without its
+/// `MemAvailable` nothing is known and nothing refused.
 ///
 /// # Errors
 /// [`ModelError::TooLarge`]
-pub fn require_memory(model: &Model, meminfo: &str) -> Result<(), ModelError> {
+pub fn require_memory(model: &Model, copies: u64, meminfo: &str) -> Result<(), ModelError> {
     let kib =
         meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse().ok());
     match kib.map(|kib: u64| kib.saturating_mul(1024)) {
-        Some(available_bytes) if available_bytes < model.size_bytes => {
-            Err(ModelError::TooLarge { size_bytes: model.size_bytes, available_bytes })
+        Some(available_bytes) if available_bytes < model.size_bytes.saturating_mul(copies) => {
+            Err(ModelError::TooLarge { size_bytes: model.size_bytes, copies, available_bytes })
         }
         _ => Ok(()),
     }
@@ -337,10 +342,12 @@ mod tests {
     fn a_model_that_memory_cannot_hold_is_refused_before_it_is_read() {
         let meminfo = "MemTotal:        2000 kB\nMemFree:          900 kB\nMemAvailable:    1000 kB\n";
         let model = |size_bytes| Model { size_bytes, ..model(b"x") };
-        assert!(require_memory(&model(1000 * 1024), meminfo).is_ok());
-        let refused = Refused::from(require_memory(&model(1000 * 1024 + 1), meminfo).unwrap_err());
+        assert!(require_memory(&model(1000 * 1024), 1, meminfo).is_ok());
+        assert!(require_memory(&model(500 * 1024), 2, meminfo).is_ok());
+        assert!(require_memory(&model(500 * 1024 + 1), 2, meminfo).is_err());
+        let refused = Refused::from(require_memory(&model(1000 * 1024 + 1), 1, meminfo).unwrap_err());
         assert_eq!(refused.code(), "model-memory");
-        assert!(require_memory(&model(u64::MAX), "").is_ok(), "nothing known, nothing refused");
+        assert!(require_memory(&model(u64::MAX), 2, "").is_ok(), "nothing known, nothing refused");
     }
 
     #[test]

@@ -101,8 +101,8 @@ pub fn start(
         progress(share);
         true
     };
-    let model = Arc::new(Model::load(backend, path, &LoadOptions::default(), &mut report)?);
     let engine = &settings.engine;
+    let model = Arc::new(Model::load(backend, path, &LoadOptions { repack: engine.repack }, &mut report)?);
     let trained = model.trained_context();
     let context_tokens = if trained == 0 { engine.context_tokens } else { engine.context_tokens.min(trained) };
     let sequences = engine.parallel_sequences;

@@ -45,6 +45,8 @@ pub enum Kind {
         /// Greatest value.
         max: f64,
     },
+    /// `true` or `false`.
+    Switch,
     /// One of these words.
     Choice(&'static [&'static str]),
     /// A text.
@@ -106,6 +108,7 @@ impl Kind {
     #[must_use]
     pub fn allowed(&self) -> String {
         match self {
+            Self::Switch => "true or false".to_owned(),
             Self::Integer { min, max } if min == max => format!("the integer {min}"),
             Self::Integer { min, max } => format!("integer from {min} to {max}"),
             Self::Number { min, max } => format!("number from {min:.1} to {max:.1}"),

@@ -54,6 +54,12 @@ pub const KEYS: &[Key] = &[
           meaning: "Most tokens of a prompt in one step, so that a long prompt does not stall the other answers." },
     Key { path: "engine.threads", kind: Integer { min: 1, max: 512 }, unit: "threads", presence: Optional("one for each core"),
           meaning: "Threads of the engine." },
+    Key { path: "engine.kernels", kind: Choice(&["auto", "baseline", "avx2", "avx512"]), unit: "", presence: Default("\"auto\""),
+          meaning: "Compiled kernels that compute: the fastest the processor runs, or always the same ones, so that answers do not depend on the \
+                    processor; a processor without their instructions stops the boot." },
+    Key { path: "engine.repack", kind: Kind::Switch, unit: "", presence: Default("true"),
+          meaning: "Lay weights out anew for the processor's matrix instructions (AMX, VNNI) where it has some for their type: faster, and \
+                    while the model is loaded it needs its memory twice." },
     Key { path: "engine.stall_unready_s", kind: Integer { min: 1, max: 3600 }, unit: "seconds", presence: Default("60"),
           meaning: "Time without progress, while work waits, after which the server reports itself not ready and answers 503." },
     Key { path: "engine.stall_exit_s", kind: Integer { min: 1, max: 86_400 }, unit: "seconds", presence: Default("300"),

@@ -93,6 +93,7 @@ impl Findings {
             (Kind::Number { min, max }, Value::Float(number)) => (min..=max).contains(number),
             // Sound for every range of the table: they are far below 2^53.
             (Kind::Number { min, max }, Value::Integer(number)) => (min..=max).contains(&(*number as f64)),
+            (Kind::Switch, Value::Boolean(_)) => true,
             (Kind::Choice(words), Value::String(text)) => words.contains(&text.as_str()),
             (Kind::Text(rule), Value::String(text)) => rule.accepts(text),
             (Kind::List { item, max }, Value::Array(items)) => {

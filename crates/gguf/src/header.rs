@@ -3,8 +3,11 @@
 use std::{collections::BTreeMap, fmt};
 
 use crate::{
-    Architecture, MAX_CHAT_TEMPLATE_BYTES, Refused, architecture, hyperparameters::Hyperparameters, metadata::Metadata,
-    tensors::Tensor, vocabulary::Vocabulary,
+    Architecture, MAX_CHAT_TEMPLATE_BYTES, Refused, architecture,
+    hyperparameters::{Attention, Hyperparameters},
+    metadata::Metadata,
+    tensors::Tensor,
+    vocabulary::Vocabulary,
 };
 
 /// How much of the weights has one tensor type.
@@ -39,6 +42,8 @@ pub struct Header {
     pub embedding_length: u32,
     /// Number of layers.
     pub block_count: u32,
+    /// Sizes of the attention.
+    pub attention: Attention,
     /// Number of tokens in the vocabulary.
     pub vocabulary_size: u32,
     /// `tokenizer.chat_template`, at most [`MAX_CHAT_TEMPLATE_BYTES`] long.
@@ -87,6 +92,7 @@ impl Header {
             context_length: shape.context_length,
             embedding_length: shape.embedding_length,
             block_count: shape.block_count,
+            attention: shape.attention,
             vocabulary_size: vocabulary.size,
             chat_template: chat_template(metadata)?,
             bos: vocabulary.bos.map(|token| token.id),

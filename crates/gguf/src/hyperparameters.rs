@@ -24,6 +24,16 @@ pub(crate) struct Hyperparameters {
     pub(crate) context_length: u32,
     pub(crate) embedding_length: u32,
     pub(crate) block_count: u32,
+    pub(crate) attention: Attention,
+}
+
+/// Sizes of the attention, from which memory can be planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attention {
+    /// Most query heads of a layer.
+    pub heads: u32,
+    /// Values that one token adds to the cache: keys and values of all layers together.
+    pub cached_per_token: u64,
 }
 
 /// The metadata of one architecture: keys are given without its prefix.
@@ -76,10 +86,10 @@ pub(crate) fn check(metadata: &Metadata<'_>, architecture: &'static Architecture
     }
     required(keys.layers("feed_forward_length", block_count, MAX_FEED_FORWARD)?, &keys.key("feed_forward_length"))?;
     check_decoder(&keys)?;
-    check_heads(&keys, embedding_length, block_count)?;
+    let attention = check_heads(&keys, embedding_length, block_count)?;
     check_experts(&keys, block_count)?;
     check_numbers(&keys)?;
-    Ok(Hyperparameters { context_length, embedding_length, block_count })
+    Ok(Hyperparameters { context_length, embedding_length, block_count, attention })
 }
 
 /// Encoders and embedding models answer no prompts.
@@ -90,12 +100,11 @@ fn check_decoder(keys: &Keys<'_, '_>) -> Result<(), Refused> {
     Ok(())
 }
 
-fn check_heads(keys: &Keys<'_, '_>, embedding_length: u32, block_count: u32) -> Result<(), Refused> {
+fn check_heads(keys: &Keys<'_, '_>, embedding_length: u32, block_count: u32) -> Result<Attention, Refused> {
     let suffix = "attention.head_count";
     let heads = required(keys.layers(suffix, block_count, MAX_HEADS)?, &keys.key(suffix))?;
-    if let Some(shared) = keys.layers("attention.head_count_kv", block_count, MAX_HEADS)?
-        && heads.iter().zip(&shared).any(|(heads, shared)| !heads.is_multiple_of(*shared))
-    {
+    let shared = keys.layers("attention.head_count_kv", block_count, MAX_HEADS)?.unwrap_or_else(|| heads.clone());
+    if heads.iter().zip(&shared).any(|(heads, shared)| !heads.is_multiple_of(*shared)) {
         return Err(keys.refuse("attention.head_count_kv", "does not divide head_count"));
     }
     let first = heads.first().copied().unwrap_or(1);
@@ -117,7 +126,9 @@ fn check_heads(keys: &Keys<'_, '_>, embedding_length: u32, block_count: u32) -> 
             return Err(keys.refuse(suffix, "differs from the size of a key"));
         }
     }
-    check_rotation(keys, size)
+    check_rotation(keys, size)?;
+    let cached = shared.iter().fold(0_u64, |sum, &heads| sum + 2 * u64::from(heads) * u64::from(size));
+    Ok(Attention { heads: heads.iter().copied().max().unwrap_or(1), cached_per_token: cached })
 }
 
 fn check_rotation(keys: &Keys<'_, '_>, head_size: u32) -> Result<(), Refused> {

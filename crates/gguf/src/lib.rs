@@ -25,6 +25,7 @@ mod vocabulary;
 
 pub use architecture::{Architecture, supported_architectures};
 pub use header::{Header, Share};
+pub use hyperparameters::Attention;
 pub use reader::{check, check_head, check_reader};
 pub use refused::Refused;
 

@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 
 use llama_cpp_2::llama_backend::LlamaBackend;
 
+use crate::kernels::Kernels;
+
 /// Ends the process after llama.cpp gave up; gets the refusal code (`engine-abort` or `engine-exception`).
 ///
 /// It must not return; if it does, the process is aborted.
@@ -22,6 +24,7 @@ struct Started {
     // held for the life of the process: freeing the backend while a model lives would be a use after free
     _backend: Option<LlamaBackend>,
     end: EndHook,
+    kernels: Kernels,
 }
 
 static STARTED: OnceLock<Started> = OnceLock::new();
@@ -39,6 +42,15 @@ impl Backend {
     /// `end` runs when ggml aborts or a C++ exception is not caught: it should print `lethe: refused: <code> …` and power
     /// off or exit. [`Backend::print_and_exit`] is the one for ordinary programs.
     pub fn init(end: EndHook) -> Self {
+        Self::init_with(end, Kernels::best())
+    }
+
+    /// As [`Backend::init`], with kernels of the caller's choice, for measurements and comparisons.
+    ///
+    /// # Panics
+    /// If the processor does not have their instructions.
+    pub fn init_with(end: EndHook, kernels: Kernels) -> Self {
+        assert!(kernels.runs_here(), "this processor does not run the {kernels} kernels");
         STARTED.get_or_init(|| {
             // SAFETY: both callbacks are functions without state that live as long as the program, and match the C types.
             unsafe {
@@ -47,9 +59,16 @@ impl Backend {
             }
             // SAFETY: `set_terminate` stores the pointer; the handler is a function of this program and does not return.
             unsafe { cxx_set_terminate(on_terminate) };
-            Started { _backend: LlamaBackend::init().ok(), end }
+            kernels.register();
+            Started { _backend: LlamaBackend::init().ok(), end, kernels }
         });
         Self(())
+    }
+
+    /// The kernels that compute.
+    #[must_use]
+    pub fn kernels(self) -> Kernels {
+        STARTED.get().map_or_else(Kernels::best, |started| started.kernels)
     }
 
     /// Prints `lethe: refused: <code> llama.cpp stopped` on standard error and exits with status 70, without running

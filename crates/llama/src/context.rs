@@ -160,7 +160,8 @@ impl Context {
         // SAFETY: `rows` is the live box made in `new`; nothing decodes now, so no other reference exists.
         let sliced = unsafe { (*self.rows).has_slices_for(self.options.sequences) };
         self.wiping = if sliced { Wiping::AtRelease } else { Wiping::AtClear };
-        self.clear();
+        // the blank token is nobody's secret: its cell is freed, and its traces in the activations may stay
+        self.release(0);
         decoded
     }
 

@@ -7,8 +7,8 @@
 //! What a caller may rely on:
 //! - **Nothing llama.cpp says reaches a log.** Its log callback drops every line; an abort or an uncaught C++ exception
 //!   prints one fixed line and ends the process through [`Backend::init`]'s hook, without a backtrace or a child process.
-//! - **Weights lie in memory once.** A model is mapped, never copied, and repacking is off unless asked for: a file in a
-//!   memfd is used in place.
+//! - **Weights lie in memory once.** A model is mapped in place, or, where it is laid out anew for the processor
+//!   ([`LoadOptions::repack`]), read, so that the memfd it came from can be let go.
 //! - **A released sequence leaves no keys and values behind.** Each sequence has its own slice of the cache
 //!   (`kv_unified = false`), and [`Context::release`] overwrites the rows it used with zeros;
 //!   [`Context::clear_scratch`] does the same to activations and logits, [`Context::clear`] to everything.
@@ -18,6 +18,7 @@ mod batch;
 mod context;
 mod cuts;
 mod decode_error;
+mod kernels;
 mod model;
 mod pool;
 mod rows;
@@ -27,5 +28,6 @@ pub use backend::{Backend, EndHook};
 pub use batch::{Batch, Row};
 pub use context::{Context, ContextError, ContextOptions, Signals, Wiping};
 pub use decode_error::DecodeError;
+pub use kernels::Kernels;
 pub use model::{LoadError, LoadOptions, Model};
 pub use vocabulary::{TokenizeError, Vocabulary};

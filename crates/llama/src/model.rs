@@ -16,8 +16,9 @@ use crate::vocabulary::{Vocabulary, VocabularyCuts};
 /// How a model file is loaded.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LoadOptions {
-    /// Let ggml copy weights of some types (Q4_0, Q4_K, IQ4_NL, …) into a layout that prefills faster. The copy comes on
-    /// top of the mapped file: such weights then lie in memory twice. Off by default.
+    /// Let ggml lay out weights of some types anew for the processor (AMX: Q4_0, Q4_1, Q8_0, Q4_K, …; AVX2: Q4_0, Q4_K, …). The file is then
+    /// read, not mapped, so that its own pages can go as soon as the model is loaded; until then weights lie in memory twice.
+    /// Off by default; without effect on [`crate::Kernels::Baseline`], which has no such layouts.
     pub repack: bool,
 }
 
@@ -35,7 +36,7 @@ pub enum LoadError {
     NotGenerative(&'static str),
 }
 
-/// A model whose weights are mapped read-only from the file it came from.
+/// A loaded model; without repacking its weights are mapped read-only from the file it came from.
 pub struct Model {
     // freed when dropped; `raw` and `vocabulary` point into it
     owner: LlamaModel,
@@ -63,7 +64,7 @@ impl Model {
     /// # Errors
     /// [`LoadError`]
     pub fn load(
-        _backend: Backend,
+        backend: Backend,
         path: &Path,
         options: &LoadOptions,
         mut progress: impl FnMut(f32) -> bool,
@@ -72,8 +73,9 @@ impl Model {
         // SAFETY: returns a plain struct by value and reads nothing of ours.
         let mut params = unsafe { sys::llama_model_default_params() };
         params.n_gpu_layers = 0;
-        params.load_mode = sys::LLAMA_LOAD_MODE_MMAP;
-        params.use_extra_bufts = options.repack;
+        let repack = options.repack && backend.kernels().repacks();
+        params.load_mode = if repack { sys::LLAMA_LOAD_MODE_NONE } else { sys::LLAMA_LOAD_MODE_MMAP };
+        params.use_extra_bufts = repack;
         params.check_tensors = false;
         let mut callback: &mut dyn FnMut(f32) -> bool = &mut progress;
         params.progress_callback = Some(report);

@@ -40,15 +40,19 @@ pub fn arguments(machine: &Machine) -> Vec<OsString> {
     list.0
 }
 
+/// The emulator runs `rep movsb` byte by byte: a guest that is not told of fast string moves copies in words, and
+/// boots in two thirds of the time. Four levels of page tables are walked faster than five. Without AVX the emulator's own code never
+/// touches the upper halves of the host's vector registers; with it, each call of a floating-point helper can cost two state changes
+/// of a hundred cycles, and a token takes many times as long (docs/benchmarks.md).
+const EMULATED_CPU: &str = "max,erms=off,la57=off,xsave=off,avx=off,avx2=off,f16c=off,fma=off";
+
 fn board(list: &mut Arguments, machine: &Machine) {
     // The guest's memory holds prompts: it stays out of core dumps and is not merged with other pages.
     let board = "q35,vmport=off,usb=off,sata=off,smbus=off,hpet=off,graphics=off,dump-guest-core=off,mem-merge=off";
     list.option("-machine", board);
     match machine.accel {
         Accel::Kvm => list.option("-accel", "kvm").option("-cpu", "host"),
-        // The emulator runs `rep movsb` byte by byte: a guest that is not told of fast string moves copies in words, and
-        // boots in two thirds of the time. Four levels of page tables are walked faster than five.
-        Accel::Tcg => list.option("-accel", "tcg,thread=multi").option("-cpu", "max,erms=off,la57=off"),
+        Accel::Tcg => list.option("-accel", "tcg,thread=multi").option("-cpu", EMULATED_CPU),
     };
     list.option("-smp", format!("{}", machine.cpus));
     list.option("-m", format!("{}M", machine.memory_mib));

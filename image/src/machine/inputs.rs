@@ -14,10 +14,10 @@ use super::description::{Fixed, Network};
 use crate::progress::Progress;
 
 const MIB: u64 = 1024 * 1024;
-/// Kernel, unpacked initramfs, server and compute buffers, in MiB.
-const BASE_MIB: u64 = 384;
-/// A cache of keys and values up to this size is always planned in full, in bytes.
-const CACHE_BYTES: u64 = 2 << 30;
+/// Kernel, unpacked initramfs, server and its threads, in MiB.
+const BASE_MIB: u64 = 128;
+/// Cache and buffers of a model whose head cannot be read, in bytes.
+const UNKNOWN_BYTES: u64 = 1 << 30;
 
 /// Memory of a machine, written `512M` or `2G`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,21 +121,25 @@ pub fn check_model(path: &Path, document: &Document, progress: &Progress) -> Res
     }
 }
 
-/// Memory for a model of this size under this document, in MiB: the weights once, the cache of keys and values, and
-/// what everything else needs. The cache's size is an upper bound (models with grouped attention need less), itself
-/// bounded by the size of the weights; QEMU takes from this computer only what the guest touches.
+/// Memory for a model of this size under this document, in MiB: the weights (twice where the machine `repacks` them while loading), the
+/// cache of keys and values, what a step of the engine needs, and everything else.
 #[must_use]
-pub fn memory_for(model: &Path, model_bytes: u64, document: Option<&Document>) -> u64 {
+pub fn memory_for(model: &Path, model_bytes: u64, document: Option<&Document>, repacks: bool) -> u64 {
     let engine = document.map_or_else(deployment::Engine::default, |document| document.engine.clone());
-    let tokens = u64::from(engine.context_tokens).saturating_mul(u64::from(engine.parallel_sequences));
     let header = File::open(model).ok().and_then(|file| gguf::check_reader(BufReader::new(file)).ok());
-    let cache = header.map_or(CACHE_BYTES / 2, |header| {
-        // Keys and values, two bytes each.
-        let row = u64::from(header.block_count).saturating_mul(u64::from(header.embedding_length)).saturating_mul(4);
-        row.saturating_mul(tokens)
+    let weights = model_bytes.saturating_mul(if repacks && engine.repack { 2 } else { 1 });
+    let work = header.map_or(UNKNOWN_BYTES, |header| {
+        let context = u64::from(engine.context_tokens.min(header.context_length));
+        let sequences = u64::from(engine.parallel_sequences);
+        let batch = u64::from(engine.prefill_chunk_tokens) + sequences;
+        // Cached values have two bytes; scores of a batch, activations and logits four.
+        let cache = header.attention.cached_per_token.saturating_mul(2 * context).saturating_mul(sequences);
+        let scores = u64::from(header.attention.heads).saturating_mul(4 * context).saturating_mul(batch);
+        let activations = u64::from(header.embedding_length).saturating_mul(4 * 32).saturating_mul(batch);
+        let logits = u64::from(header.vocabulary_size).saturating_mul(4 * 4).saturating_mul(sequences);
+        [cache, scores.saturating_mul(2), activations, logits].into_iter().fold(0, u64::saturating_add)
     });
-    let bytes = model_bytes.saturating_add(cache.min(CACHE_BYTES.max(model_bytes)));
-    (bytes.div_ceil(MIB) + BASE_MIB).next_multiple_of(64)
+    (weights.saturating_add(work).div_ceil(MIB) + BASE_MIB).next_multiple_of(64)
 }
 
 /// How the document's port is reached from this computer.

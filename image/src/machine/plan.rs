@@ -63,6 +63,11 @@ impl Plan {
         self.document.as_ref().and_then(|given| given.parsed.as_ref())
     }
 
+    /// Emulated processors have no matrix instructions, so nothing is laid out anew for them.
+    fn memory_mib(&self) -> u64 {
+        inputs::memory_for(&self.model, self.model_bytes, self.parsed(), self.accel != Accel::Tcg)
+    }
+
     /// The machine, its paths relative to its directory where its files lie there.
     fn machine(&self, args: &Args, name: Name) -> Result<Machine, Error> {
         let firmware = match (&self.firmware, &self.ovmf) {
@@ -87,7 +92,7 @@ impl Plan {
             name,
             accel: self.accel,
             cpus: args.cpus.unwrap_or_else(processors),
-            memory_mib: memory.unwrap_or_else(|| inputs::memory_for(&self.model, self.model_bytes, self.parsed())),
+            memory_mib: memory.unwrap_or_else(|| self.memory_mib()),
             firmware,
             load,
             tee: args.tee,

@@ -58,10 +58,21 @@ fn an_image_is_an_efi_program() {
 #[test]
 fn memory_grows_with_the_model_and_stays_aligned() {
     let unreadable = file(b"no gguf");
-    let small = memory_for(unreadable.path(), 1 << 20, None);
-    let large = memory_for(unreadable.path(), 8 << 30, None);
+    let small = memory_for(unreadable.path(), 1 << 20, None, false);
+    let large = memory_for(unreadable.path(), 8 << 30, None, false);
     assert!(small >= BASE_MIB + 1024 && large - small >= 8 * 1024 - 64, "{small} {large}");
     assert_eq!((small % 64, large % 64), (0, 0));
+    let twice = memory_for(unreadable.path(), 8 << 30, None, true);
+    assert_eq!(twice - large, 8 * 1024);
+}
+
+#[test]
+fn memory_follows_from_the_heads_that_are_cached() {
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/models/tiny-random-llama.gguf");
+    let head = gguf::check_reader(File::open(&model).unwrap()).unwrap();
+    // 2 layers, keys and values of 2 of 4 heads of 16 values
+    assert_eq!((head.attention.heads, head.attention.cached_per_token), (4, 2 * 2 * 2 * 16));
+    assert_eq!(memory_for(&model, 130_912, None, true), 192);
 }
 
 #[test]
