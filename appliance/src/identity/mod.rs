@@ -157,15 +157,13 @@ impl Identity {
     /// # Errors
     /// [`JcsError`] cannot happen for the keyset that [`Identity::establish`] hashed.
     pub fn report(&self, nonce: Option<&Nonce>) -> Result<Report, JcsError> {
-        let evidence = match self.origin.platform {
-            // statements of the machine about itself; nothing vouches for them
-            TeeType::None => json!({
-                "document_sha256": hex::encode(self.origin.document_sha256),
-                "host_mode": self.origin.host_mode,
-                "insecure_host": self.origin.insecure_host,
-                "model_sha256": hex::encode(self.model_sha256),
-            }),
-        };
+        // statements of the machine about itself; nothing vouches for them
+        let evidence = json!({
+            "document_sha256": hex::encode(self.origin.document_sha256),
+            "host_mode": self.origin.host_mode,
+            "insecure_host": self.origin.insecure_host,
+            "model_sha256": hex::encode(self.model_sha256),
+        });
         Report::new(self.origin.platform, &self.keyset, nonce, SourceProvenance::default(), evidence)
     }
 }

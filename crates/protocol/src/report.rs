@@ -14,6 +14,12 @@ use crate::statement::{self, Nonce};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TeeType {
+    /// Intel TDX.
+    Tdx,
+    /// AMD SEV-SNP.
+    SevSnp,
+    /// A TPM 2.0, emulated or a cloud's. An extension: ACI itself names `tdx` and `sev_snp` only.
+    Tpm2,
     /// Nothing vouches: the report proves nothing, and clients refuse it unless told otherwise.
     ///
     /// An extension: ACI itself names `tdx` and `sev_snp` only, so that a verifier without it fails closed.
@@ -25,6 +31,9 @@ impl TeeType {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Tdx => "tdx",
+            Self::SevSnp => "sev_snp",
+            Self::Tpm2 => "tpm2",
             Self::None => "none",
         }
     }
@@ -76,6 +85,9 @@ pub struct Capabilities {
     pub supported_e2ee_versions: Vec<String>,
     /// How inference is served.
     pub serving: Serving,
+    /// Encrypted wires that are switched on, an extension: `ohttp`, `ohttp-chunked`, `ehbp`, `envelope`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wires: Vec<String>,
 }
 
 /// What `GET /v1/aci/attestation` answers.
@@ -131,8 +143,19 @@ impl Report {
                 source_provenance,
                 evidence,
             },
-            service_capabilities: Capabilities { supported_e2ee_versions: Vec::new(), serving: Serving::Direct },
+            service_capabilities: Capabilities {
+                supported_e2ee_versions: Vec::new(),
+                serving: Serving::Direct,
+                wires: Vec::new(),
+            },
         })
+    }
+
+    /// The report with the names of the wires that are switched on.
+    #[must_use]
+    pub fn with_wires(mut self, wires: &[&str]) -> Self {
+        self.service_capabilities.wires = wires.iter().map(|&wire| wire.to_owned()).collect();
+        self
     }
 
     /// Recomputes every digest of the report for the nonce that was sent.
@@ -161,5 +184,17 @@ impl Report {
     /// [`JcsError::Number`] where the evidence has a number that is not an integer of 53 bits.
     pub fn to_json(&self) -> Result<Vec<u8>, JcsError> {
         Ok(jcs::canonical(&serde_json::to_value(self).unwrap_or(Value::Null))?.into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_hardware_has_one_name_in_reports() {
+        for kind in [TeeType::Tdx, TeeType::SevSnp, TeeType::Tpm2, TeeType::None] {
+            assert_eq!(serde_json::to_value(kind).expect("JSON"), kind.name());
+        }
     }
 }
