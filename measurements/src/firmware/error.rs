@@ -78,6 +78,14 @@ pub enum FirmwareError {
         /// Where the section's descriptor starts.
         offset: u64,
     },
+    /// A section with attributes that this reader does not know.
+    #[error("section with unknown attributes {attributes:#x} at offset {offset:#x}")]
+    Attributes {
+        /// All attributes of the section.
+        attributes: u32,
+        /// Where the section's descriptor starts.
+        offset: u64,
+    },
     /// A second section of a type of which there can be one.
     #[error("a second section of type {kind:#x} at offset {offset:#x}")]
     SectionTwice {

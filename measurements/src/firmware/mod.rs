@@ -5,6 +5,8 @@
 
 mod error;
 pub mod sev;
+pub mod tdx;
+pub mod variables;
 
 pub use error::FirmwareError;
 
