@@ -128,10 +128,11 @@ pub fn pcr11() -> Pcr {
 /// PCR 12: the deployment document, extended by the image before it reads it; zero where it is bound in another way.
 #[must_use]
 pub fn pcr12(document: Option<&[u8]>) -> Pcr {
-    let document = document.map(|document| {
-        let digest =
-            Digests { sha256: deployment::digest_sha256(document), sha384: deployment::digest_sha384(document) };
-        Expected::with(EventType::EVENT_TAG, "the deployment document, by the image itself", digest)
-    });
-    Prediction::always(document.into_iter().collect())
+    let Some(document) = document else {
+        let when = "the document is not bound by PCR 12, but by the image or another register";
+        return Prediction::Values(vec![Candidate::of(when, Vec::new())]);
+    };
+    let digest = Digests { sha256: deployment::digest_sha256(document), sha384: deployment::digest_sha384(document) };
+    let event = Expected::with(EventType::EVENT_TAG, "the deployment document, by the image itself", digest);
+    Prediction::Values(vec![Candidate::of("the image is bound to this document by PCR 12", vec![event])])
 }
