@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::fuzz_target;
 use measurements::authenticode::{self, Digests};
-use measurements::{bzimage, partition_table};
 use measurements::pe::Layout;
+use measurements::{bzimage, partition_table};
 
 fuzz_target!(|data: &[u8]| {
     match (Layout::parse(data), authenticode::digests(data)) {

@@ -2,7 +2,7 @@
 //! environment `sev-snp-measure` is in the cache (`scripts/test` puts it there).
 //!
 //! `LETHE_RECORD=1` writes the recorded answers anew.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Launch digests of the corpus: one that hardware signed, published ones, and ones of other implementations.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -29,9 +29,14 @@ fn read(what: &str, path: &Path, limit: u64) -> anyhow::Result<Vec<u8>> {
 /// Reads the first bytes of a file.
 fn read_start(what: &str, path: &Path, count: u64) -> anyhow::Result<Vec<u8>> {
     let failed = || advise(format!("cannot read the {what} {}", path.display()), "name a file that exists");
-    let mut bytes = Vec::new();
-    File::open(path).and_then(|file| file.take(count).read_to_end(&mut bytes)).with_context(failed)?;
-    Ok(bytes)
+    let whole = || -> std::io::Result<Vec<u8>> {
+        let file = File::open(path)?;
+        let length = file.metadata()?.len().min(count);
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        file.take(count).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    whole().with_context(failed)
 }
 
 pub(super) fn firmware(path: &Path) -> anyhow::Result<Vec<u8>> {

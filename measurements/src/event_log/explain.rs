@@ -29,6 +29,10 @@ pub fn proof(event: &Event<'_>) -> Proof {
         let mut equal = computed.map(|(ours, theirs)| ours == theirs).peekable();
         equal.peek().is_some() && equal.all(|equal| equal)
     };
+    // A note is not extended into any register, whatever its digest says.
+    if event.kind == EventType::NO_ACTION {
+        return Proof::Nothing;
+    }
     if covers(event.data) {
         return Proof::Data;
     }
