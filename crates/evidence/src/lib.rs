@@ -18,6 +18,7 @@ mod refusal;
 mod roots;
 mod rule;
 pub mod sev_snp;
+pub mod tdx;
 mod time;
 mod x509;
 

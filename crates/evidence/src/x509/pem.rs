@@ -17,7 +17,7 @@ pub(crate) fn pem_blocks(text: &[u8], label: &str) -> Option<Vec<Vec<u8>>> {
     let mut blocks = Vec::new();
     while !rest.is_empty() {
         let (body, tail) = rest.strip_prefix(&begin)?.split_once(&end)?;
-        let body: String = body.split_ascii_whitespace().collect();
+        let body: String = body.lines().collect();
         if blocks.len() == MAX_BLOCKS {
             return None;
         }
