@@ -32,3 +32,12 @@ pub fn digests(file: &[u8]) -> Result<Digests, PeError> {
     }
     Ok(Digests { sha256: sha256.finalize().into(), sha384: sha384.finalize().into() })
 }
+
+/// Takes the SHA-384 digest alone, which is all that TDX needs.
+///
+/// # Errors
+/// [`PeError`] as [`digests`].
+pub fn sha384(file: &[u8]) -> Result<[u8; 48], PeError> {
+    let parts = Layout::parse(file)?.measured(file)?;
+    Ok(parts.into_iter().fold(Sha384::new(), |hash, part| hash.chain_update(part)).finalize().into())
+}
