@@ -10,9 +10,12 @@
 
 #![forbid(unsafe_code)]
 
+pub mod azure;
 pub mod check;
 mod cursor;
 mod expected;
+#[cfg(feature = "nvidia")]
+pub mod nvidia;
 mod policy;
 mod refusal;
 mod roots;
@@ -20,12 +23,14 @@ mod rule;
 pub mod sev_snp;
 pub mod tdx;
 mod time;
+pub mod tpm;
 mod x509;
 
 pub use check::Verdict;
 pub use expected::{Expected, ExpectedError};
 pub use policy::{
-    Allowed, Demand, Floor, Line, PlatformPolicy, Policy, PolicyError, SevSnpPolicy, TcbStatus, TdxPolicy, Tpm2Policy,
+    Allowed, AzurePolicy, Demand, Floor, Line, PlatformPolicy, Policy, PolicyError, SevSnpPolicy, TcbStatus, TdxPolicy,
+    Tpm2Policy,
 };
 pub use refusal::Refusal;
 pub use rule::Rule;

@@ -17,4 +17,4 @@ mod sections;
 
 pub use line::{Allowed, Demand, Line};
 pub use read::PolicyError;
-pub use sections::{Floor, PlatformPolicy, Policy, SevSnpPolicy, TcbStatus, TdxPolicy, Tpm2Policy};
+pub use sections::{AzurePolicy, Floor, PlatformPolicy, Policy, SevSnpPolicy, TcbStatus, TdxPolicy, Tpm2Policy};

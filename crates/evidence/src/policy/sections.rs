@@ -21,6 +21,8 @@ pub struct Policy {
     pub tdx: TdxPolicy,
     /// Lines about TPM 2.0 quotes.
     pub tpm2: Tpm2Policy,
+    /// Lines about Azure's wrapped evidence.
+    pub azure: AzurePolicy,
 }
 
 /// Which platforms count at all.
@@ -183,4 +185,12 @@ pub struct Tpm2Policy {
     pub nonce_required: Line<bool>,
     /// Whether an event log must be given (P6).
     pub event_log: Line<Demand>,
+}
+
+/// Lines about Azure's wrapped evidence; the hardware's and the TPM's own lines count beside them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AzurePolicy {
+    /// Whether a quote of the virtual TPM must be given: without one only the paravisor is proven.
+    pub vtpm_quote: Line<Demand>,
 }

@@ -35,7 +35,6 @@ pub(crate) struct Extension<'a> {
 /// A well-formed certificate. Nothing about it is verified.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificate<'a> {
-    pub(crate) raw: &'a [u8],
     tbs: &'a [u8],
     /// Magnitude of the serial number. AMD's endorsement certificates have 0.
     pub(crate) serial: &'a [u8],
@@ -62,17 +61,16 @@ impl<'a> Certificate<'a> {
             return None;
         }
         let mut outer = Der::new(der);
-        let whole = outer.element(tag::SEQUENCE)?;
+        let mut parts = outer.nested(tag::SEQUENCE)?;
         outer.end()?;
-        let mut parts = Der::new(whole.content);
         let tbs = parts.element(tag::SEQUENCE)?;
         let outer_algorithm = parts.element(tag::SEQUENCE)?;
         let signature = parts.bit_string()?;
         parts.end()?;
-        Self::read_tbs(whole.raw, tbs, &outer_algorithm, signature)
+        Self::read_tbs(tbs, &outer_algorithm, signature)
     }
 
-    fn read_tbs(raw: &'a [u8], tbs: Element<'a>, outer_algorithm: &Element<'a>, signature: &'a [u8]) -> Option<Self> {
+    fn read_tbs(tbs: Element<'a>, outer_algorithm: &Element<'a>, signature: &'a [u8]) -> Option<Self> {
         let mut fields = Der::new(tbs.content);
         let mut version = fields.nested(tag::context(0))?;
         (version.small()? == 2).then_some(())?; // version 3
@@ -98,7 +96,6 @@ impl<'a> Certificate<'a> {
             key_usage: find(KEY_USAGE)
                 .map(|extension| key_usage(extension.value))
                 .map_or(Some(None), |bits| bits.map(Some))?,
-            raw,
             tbs: tbs.raw,
             serial,
             issuer,
@@ -118,14 +115,6 @@ impl<'a> Certificate<'a> {
         self.extensions.iter().find(|extension| extension.oid == oid).map(|extension| extension.value)
     }
 
-    /// Whether the extended key usage names this purpose.
-    pub(crate) fn has_purpose(&self, oid: &[u8]) -> bool {
-        let Some(value) = self.extension(EXTENDED_KEY_USAGE) else { return false };
-        let mut outer = Der::new(value);
-        let Some(mut purposes) = outer.nested(tag::SEQUENCE) else { return false };
-        std::iter::from_fn(|| purposes.content(tag::OID)).any(|purpose| purpose == oid)
-    }
-
     /// Whether the certificate is an authority's.
     pub(crate) fn is_authority(&self) -> bool {
         self.authority.is_some()
@@ -134,11 +123,6 @@ impl<'a> Certificate<'a> {
     /// Whether the key may be used for this; a certificate without the extension may be used for anything.
     pub(crate) fn may(&self, usage: u8) -> bool {
         self.key_usage.is_none_or(|bits| bits & usage != 0)
-    }
-
-    /// Whether `at` lies within the validity.
-    pub(crate) fn is_valid_at(&self, at: Time) -> bool {
-        self.not_before <= at && at <= self.not_after
     }
 
     /// Whether `issuer` signed this certificate. Names, dates and constraints are [`verify_chain`]'s.

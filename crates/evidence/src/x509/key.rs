@@ -142,6 +142,14 @@ impl PublicKey {
         (MIN_RSA_BITS..=MAX_RSA_BITS).contains(&key.n().bits()).then_some(Self::Rsa(key))
     }
 
+    /// Length of the modulus in bytes, for an RSA key.
+    pub(crate) fn rsa_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Rsa(key) => Some(key.size()),
+            _ => None,
+        }
+    }
+
     /// An elliptic-curve key on P-256 from its two coordinates.
     pub(crate) fn from_p256(coordinates: &[u8; 64]) -> Option<Self> {
         let point = p256::EncodedPoint::from_untagged_bytes(coordinates.into());

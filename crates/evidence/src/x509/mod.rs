@@ -10,7 +10,7 @@ mod key;
 mod pem;
 mod revocation;
 
-pub(crate) use certificate::{Certificate, Extension, verify_chain};
+pub(crate) use certificate::{Certificate, DIGITAL_SIGNATURE, verify_chain};
 pub(crate) use der::{Der, tag};
 pub(crate) use key::{PublicKey, SignatureAlgorithm};
 pub(crate) use pem::{certificates_from, decode_one, pem_blocks};

@@ -27,13 +27,23 @@ pub(crate) fn pem_blocks(text: &[u8], label: &str) -> Option<Vec<Vec<u8>>> {
     Some(blocks)
 }
 
-/// Certificates from PEM (any number, in order) or DER (one).
+/// Certificates from PEM (any number, in order) or DER (one). Text around the blocks is passed over, as RFC 7468 section 5.2
+/// lets a file of certificates explain itself: this is for files that people keep, not for evidence.
 pub(crate) fn certificates_from(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
-    if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
-        pem_blocks(bytes, "CERTIFICATE").filter(|blocks| !blocks.is_empty())
-    } else {
-        Some(vec![bytes.to_vec()])
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    let Some(text) = std::str::from_utf8(bytes).ok().filter(|text| text.contains(BEGIN)) else {
+        return Some(vec![bytes.to_vec()]);
+    };
+    let mut certificates = Vec::new();
+    for block in text.split(BEGIN).skip(1) {
+        let (body, _) = block.split_once("-----END CERTIFICATE-----")?;
+        let block = format!("{BEGIN}{body}-----END CERTIFICATE-----");
+        certificates.extend(pem_blocks(block.as_bytes(), "CERTIFICATE")?);
+        if certificates.len() > MAX_BLOCKS {
+            return None;
+        }
     }
+    Some(certificates)
 }
 
 /// One object from PEM with this label, or DER.
