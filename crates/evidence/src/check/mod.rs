@@ -1,6 +1,7 @@
 //! One entry point for each `lethe check` command: bytes, policy and time in, a verdict out.
 
 mod azure;
+mod none;
 #[cfg(feature = "nvidia")]
 mod nvidia;
 mod sev_snp;
@@ -9,6 +10,7 @@ mod tpm2;
 mod verdict;
 
 pub use azure::{Azure, azure};
+pub use none::none;
 #[cfg(feature = "nvidia")]
 pub use nvidia::{Nvidia, nvidia};
 pub use sev_snp::{SevSnp, sev_snp};

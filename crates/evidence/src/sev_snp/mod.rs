@@ -8,6 +8,8 @@ mod endorsement;
 mod product;
 mod report;
 mod rules;
+#[cfg(test)]
+mod rules_tests;
 mod tcb;
 mod verify;
 

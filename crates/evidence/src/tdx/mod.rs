@@ -10,9 +10,13 @@
 mod claims;
 mod collateral;
 mod level;
+#[cfg(test)]
+mod level_tests;
 mod pck;
 mod quote;
 mod rules;
+#[cfg(test)]
+mod rules_tests;
 mod verify;
 
 pub use collateral::Collateral;
