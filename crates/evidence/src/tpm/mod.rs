@@ -1,0 +1,20 @@
+//! TPM 2.0 quotes: registers signed by an attestation key that the relying party trusts, and the events behind them.
+//!
+//! A TPM proves what its attestation key is worth: a pinned key of one's own emulated TPM proves the path, a cloud's
+//! certified key proves what the cloud says.
+//!
+//! Source: TCG "TPM 2.0 Library", part 2, sections 10.12 (`TPMS_ATTEST`) and 11.3 (`TPMT_SIGNATURE`); TCG "PC Client
+//! Platform Firmware Profile" for what is measured where.
+
+mod attest;
+mod boot;
+mod claims;
+mod key;
+mod registers;
+mod signature;
+mod verify;
+
+pub use boot::{Boot, Firmware};
+pub use key::{AttestationKey, TrustedKey};
+pub use registers::{Bank, Registers};
+pub use verify::{Evidence, Verified, verify};
