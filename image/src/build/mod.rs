@@ -4,6 +4,7 @@ pub mod appliance;
 pub mod checkout;
 pub mod elf;
 pub mod manifest;
+pub mod place;
 pub mod toolchain;
 
 use std::fs;
@@ -19,6 +20,7 @@ use crate::kernel::{self, recipe::Recipe, variant::Variant};
 use crate::progress::Progress;
 use crate::report::advise;
 use manifest::{Document, Manifest, Part};
+use place::Place;
 use toolchain::Toolchain;
 
 /// The only flavour so far: virtio and NVMe drivers.
@@ -40,6 +42,13 @@ pub struct Args {
     /// Archive of the pinned kernel source, where the package is not installed
     #[arg(long, value_name = "FILE")]
     pub kernel_source: Option<PathBuf>,
+    /// Compile the appliance in this checkout's target folder instead of at the fixed places: quicker after `cargo build`, and nobody else
+    /// gets the same bytes
+    #[arg(long)]
+    pub in_place: bool,
+    /// Folder for what is compiled at the fixed places; default: one in the cache
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with = "in_place")]
+    pub target: Option<PathBuf>,
     /// Which kernel to build
     #[arg(long, value_enum, default_value_t, hide = true)]
     pub variant: Variant,
@@ -56,7 +65,13 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let document = args.config.as_deref().map(read_document).transpose()?;
     let toolchain = Toolchain::probe(&root)?;
     let recipe = Recipe::read(&root.join("image/kernel"))?;
-    let init = appliance::build(&root, &progress)?;
+    let place = if args.in_place {
+        None
+    } else {
+        place::check()?;
+        Some(Place::prepare(&root, args.target.as_deref())?)
+    };
+    let init = appliance::build(&root, place.as_ref(), &progress)?;
     let archive = archive(&init, document.as_deref())?;
     let built = kernel::build(&recipe, args.variant, &archive, args.kernel_source.as_deref(), &toolchain, &progress)?;
     let manifest = Manifest {
@@ -70,6 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         document: document.as_deref().map(Document::of),
         kernel: kernel_facts(&recipe, args.variant, &built.config),
         source: checkout::State::of(&root),
+        places: if args.in_place { "checkout" } else { "fixed" },
         toolchain: toolchain.versions().clone(),
     };
     let stem = stem(args.variant);
