@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{build, config, machine, measure, report};
+use crate::{build, config, machine, measure, report, reproduce};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,6 +33,7 @@ struct Cli {
 enum Command {
     // What these say stands at their `Args`.
     Build(build::Args),
+    Reproduce(reproduce::Args),
     Config(config::Args),
     Measure(measure::Args),
     Events(measure::EventsArgs),
@@ -77,6 +78,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Build(args) => build::run(&args)?,
+        Command::Reproduce(args) => return reproduce::run(&args),
         Command::Config(args) => config::run(args)?,
         Command::Measure(args) => measure::run(&args)?,
         Command::Events(args) => measure::run_events(&args)?,

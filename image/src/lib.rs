@@ -9,3 +9,4 @@ pub mod machine;
 pub mod measure;
 pub mod progress;
 pub mod report;
+pub mod reproduce;

@@ -7,6 +7,7 @@ use std::{env, fs};
 use anyhow::{Context as _, ensure};
 
 use crate::build::elf;
+use crate::build::parts::Parts;
 use crate::build::place::Place;
 use crate::progress::Progress;
 use crate::report::advise;
@@ -17,16 +18,17 @@ const PACKAGE: &str = "lethe-appliance";
 ///
 /// # Errors
 /// If it does not compile, or the result is not a static-pie.
-pub fn build(root: &Path, place: Option<&Place>, progress: &Progress) -> anyhow::Result<Vec<u8>> {
+pub fn build(root: &Path, place: Option<&Place>, parts: &mut Parts, progress: &Progress) -> anyhow::Result<Vec<u8>> {
     progress.status("Compiling", PACKAGE);
-    let binary = compile(root, place, progress)?;
+    let binary = compile(root, place, parts, progress)?;
     let stripped = strip(&binary)?;
     elf::check_static_pie(&stripped).with_context(|| format!("{} cannot be /init", binary.display()))?;
+    parts.note_appliance(&stripped).context("the stripped program is broken")?;
     Ok(stripped)
 }
 
 /// Cargo's own lines go to the terminal; what it made comes as JSON.
-fn compile(root: &Path, place: Option<&Place>, progress: &Progress) -> anyhow::Result<PathBuf> {
+fn compile(root: &Path, place: Option<&Place>, parts: &mut Parts, progress: &Progress) -> anyhow::Result<PathBuf> {
     let mut arguments = vec!["build", "--release", "--locked", "--package", PACKAGE, "--bin", PACKAGE];
     arguments.push("--message-format=json-render-diagnostics");
     if !progress.is_live() {
@@ -43,12 +45,13 @@ fn compile(root: &Path, place: Option<&Place>, progress: &Progress) -> anyhow::R
     command.stderr(Stdio::inherit());
     let output = command.output().with_context(|| advise("cannot run cargo", "install Rust: https://rustup.rs"))?;
     ensure!(output.status.success(), "cargo could not build {PACKAGE} ({})", output.status);
-    let made = executable(&String::from_utf8_lossy(&output.stdout))
-        .with_context(|| format!("cargo did not say where {PACKAGE} is"))?;
-    match place {
-        Some(place) => place.outside(&made).with_context(|| format!("{} is not in the target folder", made.display())),
-        None => Ok(made),
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let outside = |path: &Path| place.and_then(|place| place.outside(path)).unwrap_or_else(|| path.to_owned());
+    for message in messages.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        parts.note_unit(&message, outside)?;
     }
+    let made = executable(&messages).with_context(|| format!("cargo did not say where {PACKAGE} is"))?;
+    Ok(outside(&made))
 }
 
 /// The path of the program among cargo's messages, one JSON object a line.

@@ -4,6 +4,7 @@ pub mod appliance;
 pub mod checkout;
 pub mod elf;
 pub mod manifest;
+pub mod parts;
 pub mod place;
 pub mod toolchain;
 
@@ -20,6 +21,7 @@ use crate::kernel::{self, recipe::Recipe, variant::Variant};
 use crate::progress::Progress;
 use crate::report::advise;
 use manifest::{Document, Manifest, Part};
+use parts::Parts;
 use place::Place;
 use toolchain::Toolchain;
 
@@ -71,9 +73,11 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         place::check()?;
         Some(Place::prepare(&root, args.target.as_deref())?)
     };
-    let init = appliance::build(&root, place.as_ref(), &progress)?;
+    let mut parts = Parts::default();
+    let init = appliance::build(&root, place.as_ref(), &mut parts, &progress)?;
     let archive = archive(&init, document.as_deref())?;
-    let built = kernel::build(&recipe, args.variant, &archive, args.kernel_source.as_deref(), &toolchain, &progress)?;
+    let source = args.kernel_source.as_deref();
+    let built = kernel::build(&recipe, args.variant, &archive, source, &toolchain, &mut parts, &progress)?;
     let manifest = Manifest {
         format: Manifest::format(),
         variant: args.variant.name(),
@@ -91,6 +95,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let stem = stem(args.variant);
     write(&args.out, &format!("{stem}.efi"), &built.image)?;
     write(&args.out, &format!("{stem}.manifest.json"), manifest.render()?.as_bytes())?;
+    let list = serde_json::to_string_pretty(&parts).context("cannot write the list of parts")? + "\n";
+    write(&args.out, &format!("{stem}.parts.json"), list.as_bytes())?;
     progress
         .finished("Finished", summary(&args.out.join(format!("{stem}.efi")), &manifest, started.elapsed(), built.took));
     Ok(())
