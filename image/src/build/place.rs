@@ -63,7 +63,7 @@ impl Place {
     #[must_use]
     pub fn cargo(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("unshare");
-        if !nix_is_root() {
+        if !is_root() {
             command.args(["--user", "--map-root-user"]);
         }
         command.args(["--mount", "--propagation", "private", "sh", "-c", ENTER, "sh"]);
@@ -86,7 +86,7 @@ impl Place {
 /// If not, with what to do about it.
 pub fn check() -> anyhow::Result<()> {
     let mut command = Command::new("unshare");
-    if !nix_is_root() {
+    if !is_root() {
         command.args(["--user", "--map-root-user"]);
     }
     command.args(["--mount", "--propagation", "private", "sh", "-c", "mount -t tmpfs lethe /mnt"]);
@@ -132,7 +132,7 @@ fn sysroot(checkout: &Path) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-fn nix_is_root() -> bool {
+fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
