@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{build, config, machine, report};
+use crate::{build, config, disk, machine, report};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,9 +30,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    // What this says stands at `build::Args` and `config::Args`.
+    // What these say stands at their `Args`.
     Build(build::Args),
     Config(config::Args),
+    Disk(disk::Args),
     /// Boot the image in a virtual machine on this computer
     Boot(Box<machine::boot::Args>),
     /// List the machines of this user
@@ -75,6 +76,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Build(args) => build::run(&args)?,
         Command::Config(args) => config::run(args)?,
+        Command::Disk(args) => disk::run(&args)?,
         Command::Boot(args) => return machine::boot::run(&args),
         Command::List(args) => machine::list::run(&args)?,
         Command::Logs(args) => machine::logs::run(&args)?,
