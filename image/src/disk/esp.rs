@@ -1,6 +1,6 @@
 //! The EFI system partition: a FAT32 file system with the image as the one program that firmware starts by itself.
 
-use std::io::{self, Seek as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
 use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 
@@ -49,14 +49,46 @@ pub fn format(length_mib: u64, image: &[u8]) -> io::Result<Sparse> {
         file.write_all(image)?;
         file.flush()?;
     }
+    // Counting fills in the summary of free clusters, which readers otherwise make up for themselves.
+    system.stats()?;
     system.unmount()?;
+    mend_parent(&mut disk)?;
     Ok(disk)
+}
+
+/// In a folder of the root, `..` must name cluster 0 (Microsoft, "FAT: General Overview of On-Disk Format", section 6.5); fatfs 0.3 writes the
+/// root's own cluster there, which `fsck.fat` finds fault with.
+fn mend_parent(disk: &mut Sparse) -> io::Result<()> {
+    const RESERVED: u64 = 14;
+    const SECTORS_PER_TABLE: u64 = 36;
+    const TABLES: u64 = 2;
+    const ENTRY: u64 = 32;
+    let number = |disk: &mut Sparse, at: u64, bytes: u64| -> io::Result<u64> {
+        let mut field = Vec::new();
+        disk.seek(SeekFrom::Start(at))?;
+        disk.take(bytes).read_to_end(&mut field)?;
+        Ok(field.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    let reserved = number(disk, RESERVED, 2)?;
+    let tables = TABLES * number(disk, SECTORS_PER_TABLE, 4)?;
+    // The root is the first cluster of a sector behind the tables, its one folder the second.
+    let parent = (reserved + tables + 1) * SECTOR + ENTRY;
+    let mut name = [0; 11];
+    disk.seek(SeekFrom::Start(parent))?;
+    disk.read_exact(&mut name)?;
+    if name != *b"..         " {
+        return Err(io::Error::other("the file system is not laid out as expected"));
+    }
+    for half_of_cluster in [20, 26] {
+        disk.seek(SeekFrom::Start(parent + half_of_cluster))?;
+        disk.write_all(&[0; 2])?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::Read as _;
 
     #[test]
     fn the_image_reads_back_and_nothing_else_is_there() {

@@ -256,6 +256,12 @@ fn given(args: &Args, path: &Path, bytes: Vec<u8>, on_disk: bool) -> Result<Give
     let parsed = match inputs::parse_document(path, &bytes) {
         Ok(document) => Some(document),
         Err(_) if args.no_check => None,
+        Err(Error::Document { source, .. }) if on_disk => {
+            return Err(Error::Input {
+                what: format!("the deployment document on the disk {} is refused: {source}", path.display()),
+                help: "write the disk anew with `lethe-image disk`".to_owned(),
+            });
+        }
         Err(error) => return Err(error),
     };
     Ok(Given { bytes, parsed, on_disk })
