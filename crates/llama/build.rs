@@ -80,10 +80,13 @@ fn ggml_source() -> PathBuf {
     Path::new(home.expect("CMake writes its source directory into its cache")).join("ggml")
 }
 
+/// File name extension, language standard, and which of [`SOURCES`] belong.
+type Group = (&'static str, &'static str, fn(&str) -> bool);
+
 fn compile(ggml: &Path, out: &Path, flags: &[&str]) -> Vec<PathBuf> {
     let source = ggml.join("src/ggml-cpu");
     let mut objects = Vec::new();
-    let groups: [(&str, &str, fn(&str) -> bool); 3] = [
+    let groups: [Group; 3] = [
         ("c", "-std=gnu11", |file| file.ends_with(".c")),
         ("cpp", "-std=gnu++17", |file| file.ends_with(".cpp") && !file.starts_with("amx/")),
         ("cpp", "-std=gnu++17", |file| file.starts_with("amx/")),

@@ -139,7 +139,8 @@ fn is_root() -> bool {
 /// A folder name of a checkout's own: two checkouts at one place would take each other's files for theirs.
 fn name(checkout: &Path) -> OsString {
     use std::os::unix::ffi::OsStrExt as _;
-    hex::encode(&Sha256::digest(checkout.as_os_str().as_bytes())[..8]).into()
+    let digest = hex::encode(Sha256::digest(checkout.as_os_str().as_bytes()));
+    digest.get(..16).unwrap_or(&digest).into()
 }
 
 #[cfg(test)]
