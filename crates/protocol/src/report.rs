@@ -14,6 +14,12 @@ use crate::statement::{self, Nonce};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum TeeType {
+    /// Intel TDX.
+    Tdx,
+    /// AMD SEV-SNP.
+    SevSnp,
+    /// A TPM 2.0, emulated or a cloud's. An extension: ACI itself names `tdx` and `sev_snp` only.
+    Tpm2,
     /// Nothing vouches: the report proves nothing, and clients refuse it unless told otherwise.
     ///
     /// An extension: ACI itself names `tdx` and `sev_snp` only, so that a verifier without it fails closed.
@@ -25,6 +31,9 @@ impl TeeType {
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
+            Self::Tdx => "tdx",
+            Self::SevSnp => "sev_snp",
+            Self::Tpm2 => "tpm2",
             Self::None => "none",
         }
     }
