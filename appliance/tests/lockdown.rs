@@ -122,7 +122,12 @@ fn threads_and_memory_work() -> bool {
 /// `/proc/self` is listed; the binary itself, and any other place, is not.
 fn only_listed_files_open() -> bool {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
-    let reachable = Reachable { read: vec![PathBuf::from("/proc")], reports: None, socket_directory: None, bind: Some(free.port()) };
+    let reachable = Reachable {
+        read: vec![PathBuf::from("/proc")],
+        reports: None,
+        socket_directory: None,
+        bind: Some(free.port()),
+    };
     if files::confine(&reachable, false).unwrap() == Confinement::None {
         eprintln!("this kernel has no Landlock: nothing to see");
         return true;

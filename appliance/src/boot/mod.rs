@@ -126,11 +126,7 @@ pub fn show_document(bound: &Bound, console: Console) {
 /// What evidence says about this boot beside its keys.
 #[must_use]
 pub fn origin(bound: &Bound, host_mode: bool, memory: &MemoryLocked) -> Origin {
-    Origin {
-        host_mode,
-        insecure_host: !memory.missing().is_empty(),
-        document_sha256: bound.sha256,
-    }
+    Origin { host_mode, insecure_host: !memory.missing().is_empty(), document_sha256: bound.sha256 }
 }
 
 /// A refusal for keys that could not be made or read.

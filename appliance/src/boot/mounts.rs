@@ -49,12 +49,7 @@ pub const MOUNTS: [Mount; 5] = [
     },
     // Reports of SEV-SNP and TDX are asked for by writing there. It goes with /sys; where it is needed while serving, one
     // directory of it stays open.
-    Mount {
-        fstype: "configfs",
-        target: "/sys/kernel/config",
-        flags: INERT.union(MsFlags::MS_NODEV),
-        options: None,
-    },
+    Mount { fstype: "configfs", target: "/sys/kernel/config", flags: INERT.union(MsFlags::MS_NODEV), options: None },
     // Nodes of the disks and the TPM. The one mount where device nodes must work; unmounted before serving.
     Mount { fstype: "devtmpfs", target: "/dev", flags: INERT, options: None },
 ];

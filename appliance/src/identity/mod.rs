@@ -12,7 +12,8 @@ use std::sync::{Arc, OnceLock};
 
 use deployment::Document;
 use protocol::{
-    ED25519, JcsError, Keyset, Nonce, PublicKey, Report, Sha256Digest, SourceProvenance, TeeType, TlsKey, report_data_slot,
+    ED25519, JcsError, Keyset, Nonce, PublicKey, Report, Sha256Digest, SourceProvenance, TeeType, TlsKey,
+    report_data_slot,
 };
 use tee::{Binding, NoTee, Platform, Tee, TeeError};
 

@@ -77,9 +77,8 @@ pub fn rule_count(profile: Profile) -> Result<usize, PolicyError> {
 }
 
 fn applies(rule: &Rule, profile: Profile) -> bool {
-    rule.sections.is_none_or(|section| {
-        section == profile || (section, profile) == (Profile::Image, Profile::ImageWithReports)
-    })
+    rule.sections
+        .is_none_or(|section| section == profile || (section, profile) == (Profile::Image, Profile::ImageWithReports))
 }
 
 fn compile(rules: &[Rule], profile: Profile) -> Result<Vec<BpfProgram>, PolicyError> {

@@ -196,9 +196,11 @@ fn the_key_is_the_one_that_tpm2_tools_make_from_the_same_template() {
     let Some(emulator) = Emulator::start("sha256") else { return };
     let (ours, again) = (emulator.open().ak().to_vec(), emulator.open().ak().to_vec());
     assert_eq!(ours, again, "the same TPM gives the same key");
+    emulator.works("tpm2_flushcontext", &["-t"]);
     let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|noda|restricted|sign";
     let arguments = ["-C", "e", "-g", "sha256", "-G", "ecc256:ecdsa-sha256:null", "-a", attributes, "-c", "ak.ctx"];
     emulator.works("tpm2_createprimary", &arguments);
+    emulator.works("tpm2_flushcontext", &["-t"]);
     emulator.works("tpm2_readpublic", &["-c", "ak.ctx", "-f", "der", "-o", "theirs.der"]);
     assert_eq!(std::fs::read(emulator.path("theirs.der")).unwrap(), ours);
     let other = Emulator::start("sha256").unwrap();
@@ -212,7 +214,9 @@ fn a_certified_key_of_the_platform_is_taken_before_ours() {
     let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign";
     let arguments = ["-C", "e", "-g", "sha256", "-G", "rsa2048:rsassa-sha256:null", "-a", attributes, "-c", "ak.ctx"];
     emulator.works("tpm2_createprimary", &arguments);
+    emulator.works("tpm2_flushcontext", &["-t"]);
     emulator.works("tpm2_readpublic", &["-c", "ak.ctx", "-f", "tss", "-o", "ak.pub"]);
+    emulator.works("tpm2_flushcontext", &["-t"]);
     emulator.works("tpm2_readpublic", &["-c", "ak.ctx", "-f", "der", "-o", "ak.der"]);
     // The public area without its length, and with an empty modulus in the place of the key's.
     let public = std::fs::read(emulator.path("ak.pub")).unwrap();
@@ -221,7 +225,8 @@ fn a_certified_key_of_the_platform_is_taken_before_ours() {
     std::fs::write(emulator.path("certificate"), [0x30, 3, 1, 2, 3, 0, 0]).unwrap();
     for (index, file) in [("0x01c10000", "certificate"), ("0x01c10001", "template")] {
         let size = std::fs::metadata(emulator.path(file)).unwrap().len().to_string();
-        emulator.works("tpm2_nvdefine", &[index, "-C", "o", "-s", &size, "-a", "ownerread|ownerwrite|authread|authwrite"]);
+        emulator
+            .works("tpm2_nvdefine", &[index, "-C", "o", "-s", &size, "-a", "ownerread|ownerwrite|authread|authwrite"]);
         emulator.works("tpm2_nvwrite", &[index, "-C", "o", "-i", file]);
     }
     emulator.works("tpm2_flushcontext", &["-t"]);
@@ -248,8 +253,7 @@ fn a_tpm_that_answers_nonsense_is_an_error() {
         assert!(Tpm2::open(Nonsense(answer), Vec::new()).is_err(), "{length} bytes");
     }
     let refusal = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x01].to_vec();
-    assert!(matches!(
-        Tpm2::open(Nonsense(refusal), Vec::new()),
-        Err(tee::tpm2::TpmError::Refused { code: 0x101, .. })
-    ));
+    assert!(matches!(Tpm2::open(Nonsense(refusal), Vec::new()), Err(tee::tpm2::TpmError::Refused { code: 0x101, .. })));
+    let again = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x09, 0x22].to_vec();
+    assert!(Tpm2::open(Nonsense(again), Vec::new()).is_err(), "asked again, but not for ever");
 }

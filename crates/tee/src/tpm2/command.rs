@@ -1,13 +1,21 @@
 //! Commands as bytes: `tpm2-protocol` marshals, this file sends.
 
+use std::time::Duration;
+
 use tpm2_protocol::basic::TpmHandle;
 use tpm2_protocol::constant::TPM_MAX_COMMAND_SIZE;
 use tpm2_protocol::data::{Tpm2bAuth, Tpm2bNonce, TpmRh, TpmSt, TpmaSession, TpmsAuthCommand};
 use tpm2_protocol::frame::{TpmFrame, TpmResponse, TpmUnmarshalBody, tpm_marshal_command};
-use tpm2_protocol::{TpmWriter, TpmResult};
+use tpm2_protocol::{TpmResult, TpmWriter};
 
 use super::device::Transport;
 use super::error::TpmError;
+
+/// Codes that ask for the same command once more: `TPM_RC_YIELDED`, `TPM_RC_TESTING`, `TPM_RC_RETRY`.
+const AGAIN: [u32; 3] = [0x908, 0x90A, 0x922];
+/// How often that is followed, and how long after: half a second in all.
+const ATTEMPTS: u32 = 25;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Whether a command authorises its handle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,15 +56,19 @@ pub(super) fn send(
         Authorization::Empty => tpm_marshal_command(command, TpmSt::Sessions, &[empty_password()], &mut writer),
     }
     .map_err(malformed)?;
-    let answer =
-        transport.transmit(writer.as_bytes()).map_err(|source| TpmError::Transport { command: name, source })?;
-    // A code that the marshaller does not know is still a refusal, so it is read before the frame is judged.
-    let code = answer.get(6..10).and_then(|bytes| bytes.first_chunk().copied()).map(u32::from_be_bytes);
-    match code {
-        Some(0) => Ok(answer),
-        Some(code) => Err(TpmError::Refused { command: name, code }),
-        None => Err(TpmError::malformed(name, "shorter than a header")),
+    for attempt in 1.. {
+        let answer =
+            transport.transmit(writer.as_bytes()).map_err(|source| TpmError::Transport { command: name, source })?;
+        // A code that the marshaller does not know is still a refusal, so it is read before the frame is judged.
+        let code = answer.get(6..10).and_then(|bytes| bytes.first_chunk().copied()).map(u32::from_be_bytes);
+        match code {
+            Some(0) => return Ok(answer),
+            Some(code) if AGAIN.contains(&code) && attempt < ATTEMPTS => std::thread::sleep(PAUSE),
+            Some(code) => return Err(TpmError::Refused { command: name, code }),
+            None => break,
+        }
     }
+    Err(TpmError::malformed(name, "shorter than a header"))
 }
 
 /// A password session without a password.

@@ -6,8 +6,9 @@
 use tpm2_protocol::TpmUnmarshal as _;
 use tpm2_protocol::basic::TpmHandle;
 use tpm2_protocol::data::{
-    Tpm2bData, Tpm2bPublic, Tpm2bSensitiveCreate, TpmAlgId, TpmEccCurve, TpmRh, TpmaObject, TpmlPcrSelection, TpmsEccParms,
-    TpmsRsaParms, TpmsSchemeHash, TpmtEccScheme, TpmtPublic, TpmtRsaScheme, TpmuAsymScheme, TpmuPublicId, TpmuPublicParms,
+    Tpm2bData, Tpm2bPublic, Tpm2bSensitiveCreate, TpmAlgId, TpmEccCurve, TpmRh, TpmaObject, TpmlPcrSelection,
+    TpmsEccParms, TpmsRsaParms, TpmsSchemeHash, TpmtEccScheme, TpmtPublic, TpmtRsaScheme, TpmuAsymScheme, TpmuPublicId,
+    TpmuPublicParms,
 };
 use tpm2_protocol::frame::{TpmCreatePrimaryCommand, TpmCreatePrimaryResponse};
 
@@ -99,7 +100,9 @@ fn public_key(public: &TpmtPublic) -> Option<Vec<u8>> {
         return None;
     }
     match (&public.parameters, &public.unique) {
-        (TpmuPublicParms::Ecc(parameters), TpmuPublicId::Ecc(point)) if parameters.curve_id == TpmEccCurve::NistP256 => {
+        (TpmuPublicParms::Ecc(parameters), TpmuPublicId::Ecc(point))
+            if parameters.curve_id == TpmEccCurve::NistP256 =>
+        {
             spki::p256(&point.x, &point.y)
         }
         (TpmuPublicParms::Rsa(parameters), TpmuPublicId::Rsa(modulus)) => {

@@ -73,7 +73,9 @@ pub(super) fn banks(transport: &mut dyn Transport) -> Result<Vec<Bank>, TpmError
         return Err(TpmError::malformed(NAME, "another capability"));
     };
     let active = |bank: &Bank| {
-        selections.iter().any(|selection| selection.hash == algorithm(*bank) && has(&selection.pcr_select, DOCUMENT_REGISTER))
+        selections
+            .iter()
+            .any(|selection| selection.hash == algorithm(*bank) && has(&selection.pcr_select, DOCUMENT_REGISTER))
     };
     let banks: Vec<Bank> = BANKS.into_iter().filter(active).collect();
     if banks.first() == Some(&Bank::Sha256) { Ok(banks) } else { Err(TpmError::NoBank) }
@@ -100,11 +102,7 @@ pub(super) fn selection(wanted: &[(Bank, Vec<u8>)], command: &'static str) -> Re
 }
 
 /// Reads registers of several banks.
-pub(super) fn read(
-    transport: &mut dyn Transport,
-    banks: &[Bank],
-    registers: &[u8],
-) -> Result<Values, TpmError> {
+pub(super) fn read(transport: &mut dyn Transport, banks: &[Bank], registers: &[u8]) -> Result<Values, TpmError> {
     const NAME: &str = "PCR_Read";
     let mut values = Values::new();
     let mut missing: Vec<(Bank, Vec<u8>)> = banks.iter().map(|bank| (*bank, registers.to_vec())).collect();
