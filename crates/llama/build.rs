@@ -5,6 +5,12 @@
 //! relocatable object whose only visible symbol is its registration function; `src/kernels.rs` hands the best one to ggml's
 //! registry. Sources are those of the llama-cpp-sys-2 that is linked, found through the metadata it gives its dependents.
 
+#![allow(
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a build script has nobody to answer to but cargo, which shows its panic"
+)]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{build, config, machine, report};
+use crate::{build, config, machine, measure, report, reproduce};
 
 const EXAMPLES: &str = "\
 Examples:
   lethe-image build                                             make out/lethe.efi
   lethe-image config new --model model.gguf > lethe.toml        write a deployment document for a model
+  lethe-image measure tpm2 --efi out/lethe.efi                  what a TPM will report for it
   lethe-image boot --model model.gguf --config lethe.toml       boot it here, console in this terminal
   lethe-image boot --model model.gguf --config lethe.toml --name demo --detach
   lethe-image logs demo --follow                                its console
@@ -30,9 +31,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    // What this says stands at `build::Args` and `config::Args`.
+    // What these say stands at their `Args`.
     Build(build::Args),
+    Reproduce(reproduce::Args),
     Config(config::Args),
+    Measure(measure::Args),
+    Events(measure::EventsArgs),
     /// Boot the image in a virtual machine on this computer
     Boot(Box<machine::boot::Args>),
     /// List the machines of this user
@@ -74,7 +78,10 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Build(args) => build::run(&args)?,
+        Command::Reproduce(args) => return reproduce::run(&args),
         Command::Config(args) => config::run(args)?,
+        Command::Measure(args) => measure::run(&args)?,
+        Command::Events(args) => measure::run_events(&args)?,
         Command::Boot(args) => return machine::boot::run(&args),
         Command::List(args) => machine::list::run(&args)?,
         Command::Logs(args) => machine::logs::run(&args)?,

@@ -86,7 +86,7 @@ fn explain(args: &ExplainArgs) -> anyhow::Result<String> {
 }
 
 /// The bytes of a document, `-` being standard input; one byte over the limit is enough to be refused for it.
-fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
     let most = MAX_BYTES as u64 + 1;
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {

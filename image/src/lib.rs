@@ -6,5 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod kernel;
 pub mod machine;
+pub mod measure;
 pub mod progress;
 pub mod report;
+pub mod reproduce;

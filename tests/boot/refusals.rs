@@ -57,6 +57,13 @@ fn a_model_that_differs_by_one_bit_at_its_end() {
 }
 
 #[test]
+fn kernels_that_the_processor_does_not_run() {
+    // emulated processors are told to have no AVX
+    let document = document_for_tiny("[engine]\nkernels = \"avx512\"\n");
+    refused(&tiny(), Some(document.as_bytes()), "engine-kernels", "avx512");
+}
+
+#[test]
 fn no_document() {
     refused(&tiny(), None, "document-missing", "");
 }

@@ -33,6 +33,9 @@ pub enum LoadingError {
     /// Its tables are not those of a sound GGUF file.
     #[error("the model file is not usable")]
     Gguf(#[source] gguf::Refused),
+    /// The document names kernels that the processor does not run.
+    #[error("this processor does not run the {0} kernels")]
+    Kernels(llama::Kernels),
     /// The sealed bytes cannot be read.
     #[error("cannot read the stored model")]
     Stored(#[source] io::Error),
@@ -48,6 +51,7 @@ impl From<LoadingError> for Refused {
     fn from(error: LoadingError) -> Self {
         let code = match &error {
             LoadingError::Gguf(refused) => refused.code(),
+            LoadingError::Kernels(_) => "engine-kernels",
             LoadingError::Stored(_) => "model-read",
             LoadingError::Template(TemplateError::Date(_)) => "document-invalid",
             LoadingError::Template(TemplateError::Compile(_)) => "model-template",
@@ -71,11 +75,22 @@ pub fn load(mut stored: Stored, document: &Document, end: llama::EndHook) -> Res
         queue_requests: document.limits.queue_requests,
         end: Arc::new(engine_ended),
     };
-    let backend = llama::Backend::init(end);
+    let kernels = kernels(document.engine.kernels)?;
+    let backend = llama::Backend::init_with(end, kernels);
     // A mapping outlives the descriptor, which ends with `stored`: nothing can open the bytes again.
     let scheduler = inference::start(backend, &stored.path(), &settings, |_| ()).map_err(LoadingError::Engine)?;
     let template = model_template(&scheduler.facts(), &document.template.date).map_err(LoadingError::Template)?;
     Ok(Loaded { scheduler, template, architecture: header.architecture.name(), kernels: backend.kernels(), checked_in })
+}
+
+fn kernels(wanted: deployment::Kernels) -> Result<llama::Kernels, LoadingError> {
+    let kernels = match wanted {
+        deployment::Kernels::Auto => llama::Kernels::best(),
+        deployment::Kernels::Baseline => llama::Kernels::Baseline,
+        deployment::Kernels::Avx2 => llama::Kernels::Avx2,
+        deployment::Kernels::Avx512 => llama::Kernels::Avx512,
+    };
+    if kernels.runs_here() { Ok(kernels) } else { Err(LoadingError::Kernels(kernels)) }
 }
 
 /// The engine stands still or failed for good: the process ends, and a virtual machine starts again clean.

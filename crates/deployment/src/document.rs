@@ -59,12 +59,28 @@ pub struct Engine {
     pub prefill_chunk_tokens: u32,
     /// Threads of the engine; absent: one a core.
     pub threads: Option<u32>,
+    /// Which of the compiled kernels compute.
+    pub kernels: Kernels,
     /// Whether weights may be laid out anew for the processor's matrix instructions.
     pub repack: bool,
     /// Seconds without any progress while work is waiting, after which `ready` turns off.
     pub stall_unready_s: u32,
     /// Seconds without any progress after which the process ends (the machine restarts clean).
     pub stall_exit_s: u32,
+}
+
+/// Kernels of the engine, by the instructions they use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kernels {
+    /// The fastest that the processor runs.
+    Auto,
+    /// x86-64-v2: every processor gives the same answers.
+    Baseline,
+    /// x86-64-v3.
+    Avx2,
+    /// AVX-512 with VNNI, VBMI and BF16.
+    Avx512,
 }
 
 /// `[listen]`: address and certificate names.
@@ -204,8 +220,9 @@ impl Default for Engine {
         Self {
             context_tokens: 4096,
             parallel_sequences: 4,
-            prefill_chunk_tokens: 256,
+            prefill_chunk_tokens: 128,
             threads: None,
+            kernels: Kernels::Auto,
             repack: true,
             stall_unready_s: 60,
             stall_exit_s: 300,

@@ -50,10 +50,13 @@ pub const KEYS: &[Key] = &[
           meaning: "Context window of one sequence, prompt and answer together; memory for it is taken at the start." },
     Key { path: "engine.parallel_sequences", kind: Integer { min: 1, max: 256 }, unit: "sequences", presence: Default("4"),
           meaning: "Answers generated at the same time, each with a context window of its own." },
-    Key { path: "engine.prefill_chunk_tokens", kind: Integer { min: 1, max: 4096 }, unit: "tokens", presence: Default("256"),
+    Key { path: "engine.prefill_chunk_tokens", kind: Integer { min: 1, max: 4096 }, unit: "tokens", presence: Default("128"),
           meaning: "Most tokens of a prompt in one step, so that a long prompt does not stall the other answers." },
     Key { path: "engine.threads", kind: Integer { min: 1, max: 512 }, unit: "threads", presence: Optional("one for each core"),
           meaning: "Threads of the engine." },
+    Key { path: "engine.kernels", kind: Choice(&["auto", "baseline", "avx2", "avx512"]), unit: "", presence: Default("\"auto\""),
+          meaning: "Compiled kernels that compute: the fastest the processor runs, or always the same ones, so that answers do not depend on the \
+                    processor; a processor without their instructions stops the boot." },
     Key { path: "engine.repack", kind: Kind::Switch, unit: "", presence: Default("true"),
           meaning: "Lay weights out anew for the processor's matrix instructions (AMX, VNNI) where it has some for their type: faster, and \
                     while the model is loaded it needs its memory twice." },

@@ -85,6 +85,9 @@ pub struct Capabilities {
     pub supported_e2ee_versions: Vec<String>,
     /// How inference is served.
     pub serving: Serving,
+    /// Encrypted wires that are switched on, an extension: `ohttp`, `ohttp-chunked`, `ehbp`, `envelope`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wires: Vec<String>,
 }
 
 /// What `GET /v1/aci/attestation` answers.
@@ -140,8 +143,19 @@ impl Report {
                 source_provenance,
                 evidence,
             },
-            service_capabilities: Capabilities { supported_e2ee_versions: Vec::new(), serving: Serving::Direct },
+            service_capabilities: Capabilities {
+                supported_e2ee_versions: Vec::new(),
+                serving: Serving::Direct,
+                wires: Vec::new(),
+            },
         })
+    }
+
+    /// The report with the names of the wires that are switched on.
+    #[must_use]
+    pub fn with_wires(mut self, wires: &[&str]) -> Self {
+        self.service_capabilities.wires = wires.iter().map(|&wire| wire.to_owned()).collect();
+        self
     }
 
     /// Recomputes every digest of the report for the nonce that was sent.
@@ -170,5 +184,17 @@ impl Report {
     /// [`JcsError::Number`] where the evidence has a number that is not an integer of 53 bits.
     pub fn to_json(&self) -> Result<Vec<u8>, JcsError> {
         Ok(jcs::canonical(&serde_json::to_value(self).unwrap_or(Value::Null))?.into_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_hardware_has_one_name_in_reports() {
+        for kind in [TeeType::Tdx, TeeType::SevSnp, TeeType::Tpm2, TeeType::None] {
+            assert_eq!(serde_json::to_value(kind).expect("JSON"), kind.name());
+        }
     }
 }

@@ -1,0 +1,169 @@
+//! What the registers mean: the event log behind them, replayed and judged. Rules P6 to P10.
+
+use measurements::event_log::{Algorithm, Event, EventType, Log, Proof, Registers as Kind, proof};
+
+use super::registers::{Bank, Registers};
+use crate::{Refusal, Rule, cursor::all_zero};
+
+/// Largest event log read, in bytes.
+const MAX_LOG_BYTES: usize = 1 << 20;
+/// Registers that firmware and boot loader alone extend: each must be what the log makes of it.
+const FIRMWARE_REGISTERS: [u8; 11] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11];
+/// Where option ROMs are measured, and on Google's firmware what is started too.
+const DRIVERS: u32 = 2;
+/// Where firmware measures what it starts.
+const APPLICATIONS: u32 = 4;
+/// Where the kernel's EFI stub measures its options and an initial ramdisk.
+const KERNEL_INPUT: u32 = 9;
+/// Where systemd's stub measures the parts of a unified image: this image has none.
+const UNIFIED_IMAGE: u8 = 11;
+/// Where the appliance measures its deployment document.
+const DOCUMENT: u8 = 12;
+/// Options that firmware passes on its own account: none, and the mark of boot entries that EDK2 makes by itself
+/// (`mBmAutoCreateBootOptionGuid`, 8108ac4e-9f11-4d59-850e-e21a522c59b2).
+const HARMLESS_OPTIONS: [&[u8]; 2] =
+    [&[], &[0x4e, 0xac, 0x08, 0x81, 0x11, 0x9f, 0x59, 0x4d, 0x85, 0x0e, 0xe2, 0x1a, 0x52, 0x2c, 0x59, 0xb2]];
+
+/// Whose habits the firmware has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Firmware {
+    /// Applications in PCR 4, as the profile says.
+    Standard,
+    /// Google's: applications in PCR 2, or in PCR 4 on older machines.
+    Google,
+}
+
+/// What should have been booted.
+#[derive(Debug, Clone, Copy)]
+pub struct Boot<'a> {
+    /// Authenticode digests of acceptable images, each with the quoted bank's algorithm.
+    pub images: &'a [&'a [u8]],
+    /// The deployment document's exact bytes.
+    pub document: &'a [u8],
+    /// Whose habits the firmware has.
+    pub firmware: Firmware,
+    /// Load options, beside none and EDK2's own mark, that firmware may have passed to the kernel, byte for byte. The
+    /// image ignores them; they are listed so that nothing else can pass for them.
+    pub load_options: &'a [&'a [u8]],
+}
+
+/// Reads a log and replays it against the quoted registers: rule P6.
+pub(super) fn replay<'a>(bytes: &'a [u8], banks: &[Bank], quoted: &Registers) -> Result<Log<'a>, Refusal> {
+    Rule::P6.require(bytes.len() <= MAX_LOG_BYTES, "the event log is too large")?;
+    let log = Log::parse(bytes).map_err(|error| Rule::P6.refuse(format!("the event log is malformed: {error}")))?;
+    Rule::P6.require(log.registers() == Kind::Pcr, "the event log is not a TPM's")?;
+    for event in &log.events {
+        check_data(event)?;
+    }
+    for bank in banks {
+        let algorithm = algorithm(*bank);
+        Rule::P6.require(log.algorithms.contains(&algorithm), "the event log lacks a quoted bank")?;
+        let replayed = log.replay(algorithm);
+        for index in FIRMWARE_REGISTERS {
+            let Some(value) = quoted.get(*bank, index) else { continue };
+            let expected = replayed.iter().find(|register| register.index == u32::from(index));
+            let equal = expected.map_or_else(|| all_zero(value), |register| register.value == value);
+            if !equal {
+                return Err(Rule::P6.refuse(format!("the event log does not replay to PCR {index} of {}", bank.name())));
+            }
+        }
+    }
+    Ok(log)
+}
+
+/// Events whose digest must be that of their data; otherwise they could pass for one another.
+fn check_data(event: &Event<'_>) -> Result<(), Refusal> {
+    let must = matches!(
+        event.kind,
+        EventType::SEPARATOR
+            | EventType::EFI_ACTION
+            | EventType::ACTION
+            | EventType::EFI_GPT_EVENT
+            | EventType::EFI_VARIABLE_DRIVER_CONFIG
+    );
+    if must && proof(event) == Proof::Nothing {
+        return Err(Rule::P6.refuse(format!("the data of the event at {:#x} do not hash to its digest", event.offset)));
+    }
+    Ok(())
+}
+
+/// Judges a replayed log in one bank: rules P7 to P10.
+pub(super) fn judge(log: &Log<'_>, bank: Bank, quoted: &Registers, boot: &Boot<'_>) -> Result<(), Refusal> {
+    check_application(log, bank, boot)?;
+    check_kernel_input(log, bank, boot)?;
+    let zero = quoted.get(bank, UNIFIED_IMAGE).is_some_and(all_zero);
+    Rule::P9.require(zero, "PCR 11 is not zero: parts of a unified image were measured")?;
+    check_document(log, bank, quoted, boot.document)
+}
+
+/// Rule P7: exactly one application, and it is the image. Everything else in its register is firmware's own account.
+fn check_application(log: &Log<'_>, bank: Bank, boot: &Boot<'_>) -> Result<(), Refusal> {
+    let mut applications = 0;
+    for event in log.events.iter().filter(|event| matches!(event.register, DRIVERS | APPLICATIONS)) {
+        let allowed = match event.kind {
+            EventType::NO_ACTION | EventType::SEPARATOR | EventType::EFI_ACTION => true,
+            EventType::EFI_GPT_EVENT => event.register == DRIVERS,
+            // Option ROMs. Google's machines have none, and its firmware measures applications beside them.
+            EventType::EFI_BOOT_SERVICES_DRIVER | EventType::EFI_RUNTIME_SERVICES_DRIVER => {
+                event.register == DRIVERS && boot.firmware == Firmware::Standard
+            }
+            EventType::EFI_BOOT_SERVICES_APPLICATION => {
+                applications += 1;
+                let digest = event.digest(algorithm(bank)).unwrap_or_default();
+                Rule::P7
+                    .require(boot.images.contains(&digest), "a boot application was started that is not the image")?;
+                event.register == APPLICATIONS || boot.firmware == Firmware::Google
+            }
+            _ => false,
+        };
+        if !allowed {
+            return Err(Rule::P7.refuse(format!("PCR {} has an event of type {:#x}", event.register, event.kind.0)));
+        }
+    }
+    match applications {
+        1 => Ok(()),
+        0 => Err(Rule::P7.refuse("no boot application was started")),
+        _ => Err(Rule::P7.refuse("more than one boot application was started")),
+    }
+}
+
+/// Rule P8: PCR 9 has nothing but load options that mean nothing. The event's words are not covered by its digest, so the
+/// digest itself has to be known: an initial ramdisk could call itself load options.
+fn check_kernel_input(log: &Log<'_>, bank: Bank, boot: &Boot<'_>) -> Result<(), Refusal> {
+    let algorithm = algorithm(bank);
+    for event in log.events.iter().filter(|event| event.register == KERNEL_INPUT && event.kind != EventType::NO_ACTION)
+    {
+        let digest = event.digest(algorithm);
+        let known = HARMLESS_OPTIONS
+            .iter()
+            .chain(boot.load_options)
+            .any(|options| algorithm.digest(&[options]).as_deref() == digest);
+        Rule::P8.require(known, "PCR 9 has an event that may be an initial ramdisk")?;
+    }
+    Ok(())
+}
+
+/// Rule P10: PCR 12 is one extension, by the document's digest; firmware left it alone.
+fn check_document(log: &Log<'_>, bank: Bank, quoted: &Registers, document: &[u8]) -> Result<(), Refusal> {
+    let algorithm = algorithm(bank);
+    let digest = algorithm.digest(&[document]).unwrap_or_default();
+    let expected = algorithm.digest(&[&vec![0; bank.length()], &digest]);
+    Rule::P10.require(
+        quoted.get(bank, DOCUMENT) == expected.as_deref(),
+        "PCR 12 is not the deployment document's digest alone",
+    )?;
+    let mut events =
+        log.events.iter().filter(|event| event.register == u32::from(DOCUMENT) && event.kind != EventType::NO_ACTION);
+    let first = events.next();
+    let agrees =
+        first.is_none_or(|event| event.digest(algorithm) == Some(digest.as_slice())) && events.next().is_none();
+    Rule::P10.require(agrees, "the event log has other events in PCR 12")
+}
+
+const fn algorithm(bank: Bank) -> Algorithm {
+    match bank {
+        Bank::Sha1 => Algorithm::Sha1,
+        Bank::Sha256 => Algorithm::Sha256,
+        Bank::Sha384 => Algorithm::Sha384,
+    }
+}

@@ -1,0 +1,197 @@
+//! Verification of one quote.
+
+use super::{
+    attest::Attest,
+    boot::{self, Boot},
+    claims,
+    key::TrustedKey,
+    registers::{Bank, Registers},
+    signature::{Scheme, Signature},
+};
+use crate::{Demand, Expected, Policy, Refusal, Rule, expected::Fact, policy::Tpm2Policy};
+use subtle::ConstantTimeEq as _;
+
+/// What is verified: bytes from whoever.
+#[derive(Debug, Clone, Copy)]
+pub struct Evidence<'a> {
+    /// The quote, a `TPMS_ATTEST`.
+    pub quote: &'a [u8],
+    /// A `TPMT_SIGNATURE`, or a bare RSASSA signature with SHA-256.
+    pub signature: &'a [u8],
+    /// Values of the quoted registers.
+    pub registers: Option<&'a Registers>,
+    /// The firmware's event log.
+    pub event_log: Option<&'a [u8]>,
+}
+
+/// A verified quote. Only [`verify`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    pub(super) attest: Attest,
+    pub(super) key: TrustedKey,
+    /// Values that hash to the quote's digest; none where only the digest is known.
+    pub(super) registers: Option<Registers>,
+    pub(super) log_replayed: bool,
+    pub(super) boot_judged: bool,
+}
+
+impl Verified {
+    /// What the relying party sent, or what the TPM was made to sign instead.
+    #[must_use]
+    pub fn nonce(&self) -> &[u8] {
+        &self.attest.nonce
+    }
+
+    /// The value of a quoted register, where the values were given.
+    #[must_use]
+    pub fn register(&self, bank: Bank, index: u8) -> Option<&[u8]> {
+        self.registers.as_ref()?.get(bank, index)
+    }
+
+    /// Counts resets of the TPM: another number is another boot.
+    #[must_use]
+    pub fn reset_count(&self) -> u32 {
+        self.attest.reset_count
+    }
+
+    /// Why the attestation key is trusted.
+    #[must_use]
+    pub fn key(&self) -> &TrustedKey {
+        &self.key
+    }
+
+    /// Whether image and document were judged (rules P7 to P10).
+    #[must_use]
+    pub fn boot_judged(&self) -> bool {
+        self.boot_judged
+    }
+
+    /// Every claim, by the names that `lethe check` prints.
+    #[must_use]
+    pub fn claims(&self) -> serde_json::Map<String, serde_json::Value> {
+        claims::of(self)
+    }
+}
+
+/// Verifies a quote: rules P1 and P3 to P10. The key, rule P2, was established before.
+///
+/// Expectations may name `pcr0` to `pcr23`, in the first quoted bank. With `boot`, an event log and the register values are
+/// needed whatever the policy says: what was booted cannot be judged without.
+///
+/// # Errors
+///
+/// A [`Refusal`] that names the first rule broken.
+pub fn verify(
+    evidence: Evidence<'_>,
+    key: TrustedKey,
+    nonce: Option<&[u8]>,
+    boot: Option<&Boot<'_>>,
+    policy: &Policy,
+    expected: &Expected,
+) -> Result<Verified, Refusal> {
+    let lines = &policy.tpm2;
+    let attest = Attest::read(evidence.quote)?;
+    let signature = Signature::read(evidence.signature, &key.key)
+        .ok_or_else(|| Rule::P1.refuse("the signature is malformed, or not of the attestation key's kind"))?;
+    Rule::P3.require(signature.verifies(&key.key, evidence.quote), "the attestation key did not sign this quote")?;
+    check_nonce(&attest, nonce, lines)?;
+    check_selection(&attest, lines)?;
+    let registers = evidence.registers.map(|given| check_digest(&attest, signature.scheme, given)).transpose()?;
+    check_expected(&attest, registers.as_ref(), expected)?;
+
+    let log_replayed = check_log(&attest, evidence.event_log, registers.as_ref(), boot, lines)?;
+    Ok(Verified { attest, key, registers, log_replayed, boot_judged: boot.is_some() })
+}
+
+/// Rule P4.
+fn check_nonce(attest: &Attest, nonce: Option<&[u8]>, lines: &Tpm2Policy) -> Result<(), Refusal> {
+    Rule::P4.require(!attest.nonce.is_empty(), "the quote has no nonce")?;
+    match nonce {
+        Some(nonce) => {
+            Rule::P4.require(!nonce.is_empty() && bool::from(attest.nonce.ct_eq(nonce)), "the quote has another nonce")
+        }
+        None if lines.nonce_required.is => {
+            Err(Rule::P4
+                .refuse(format!("no nonce was expected; the policy refuses it: {}", lines.nonce_required.because)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Rule P5: allowed banks, and every demanded register in each of them.
+fn check_selection(attest: &Attest, lines: &Tpm2Policy) -> Result<(), Refusal> {
+    for (bank, selected) in &attest.selections {
+        if !lines.banks.is.iter().any(|name| name == bank.name()) {
+            return Err(Rule::P5.refuse(format!(
+                "the quote is over {}; the policy refuses it: {}",
+                bank.name(),
+                lines.banks.because
+            )));
+        }
+        if let Some(missing) = lines.registers.is.iter().find(|index| !selected.contains(index)) {
+            let because = &lines.registers.because;
+            return Err(Rule::P5.refuse(format!("PCR {missing} is not quoted; the policy refuses it: {because}")));
+        }
+    }
+    Ok(())
+}
+
+/// Rule P5: the values hash to the quote's digest. Returns the quoted ones alone.
+fn check_digest(attest: &Attest, scheme: Scheme, given: &Registers) -> Result<Registers, Refusal> {
+    let mut quoted = Registers::new();
+    let mut parts: Vec<&[u8]> = Vec::new();
+    for (bank, selected) in &attest.selections {
+        for index in selected {
+            let value = given
+                .get(*bank, *index)
+                .ok_or_else(|| Rule::P5.refuse(format!("the value of PCR {index} was not given")))?;
+            parts.push(value);
+            quoted.set(*bank, *index, value);
+        }
+    }
+    Rule::P5.require(scheme.digest(&parts) == attest.digest, "the register values do not hash to the quoted digest")?;
+    Ok(quoted)
+}
+
+/// Expected register values, in the first quoted bank.
+fn check_expected(attest: &Attest, registers: Option<&Registers>, expected: &Expected) -> Result<(), Refusal> {
+    const NAMES: [&str; 24] = [
+        "pcr0", "pcr1", "pcr2", "pcr3", "pcr4", "pcr5", "pcr6", "pcr7", "pcr8", "pcr9", "pcr10", "pcr11", "pcr12",
+        "pcr13", "pcr14", "pcr15", "pcr16", "pcr17", "pcr18", "pcr19", "pcr20", "pcr21", "pcr22", "pcr23",
+    ];
+    let bank = attest.selections.first().map(|(bank, _)| *bank);
+    let facts: Vec<(&'static str, Rule, Fact<'_>)> = (0_u8..)
+        .zip(NAMES)
+        .filter_map(|(index, name)| Some((name, Rule::P5, Fact::Bytes(registers?.get(bank?, index)?))))
+        .collect();
+    expected.compare(&facts, Rule::P5)
+}
+
+/// Rules P6 to P10. Returns whether a log was replayed.
+fn check_log(
+    attest: &Attest,
+    event_log: Option<&[u8]>,
+    registers: Option<&Registers>,
+    boot: Option<&Boot<'_>>,
+    lines: &Tpm2Policy,
+) -> Result<bool, Refusal> {
+    let Some(bytes) = event_log else {
+        if lines.event_log.is == Demand::Required {
+            return Err(
+                Rule::P6.refuse(format!("no event log was given; the policy refuses it: {}", lines.event_log.because))
+            );
+        }
+        Rule::P6.require(boot.is_none(), "what was booted cannot be judged without an event log")?;
+        return Ok(false);
+    };
+    let registers =
+        registers.ok_or_else(|| Rule::P6.refuse("an event log means nothing without the register values"))?;
+    let banks: Vec<Bank> = attest.selections.iter().map(|(bank, _)| *bank).collect();
+    let log = boot::replay(bytes, &banks, registers)?;
+    if let Some(expectation) = boot {
+        for bank in &banks {
+            boot::judge(&log, *bank, registers, expectation)?;
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,103 @@
+//! Every TDX quote of the corpus gives the verdict and the fields of its manifest.
+
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
+mod corpus;
+
+use corpus::{Corpus, at, embedded};
+use evidence::{
+    Expected, Rule, Verdict,
+    check::{Tdx, tdx},
+};
+use serde_json::Value;
+
+/// The rules that an expectation's reason is about.
+fn rules_of(reason: &str) -> &'static [Rule] {
+    match reason {
+        "TD debug attribute set" => &[Rule::T6],
+        "collateral expired" => &[Rule::T2, Rule::T3],
+        "CRL stale at that time" | "PCK certificate not valid yet at that time" => &[Rule::T2],
+        "root CA is not the Intel SGX root" => &[Rule::T2],
+        "TEE type is SGX" => &[Rule::T1],
+        reason if reason.starts_with("no TCB level matches") => &[Rule::T5],
+        other => panic!("no rule for {other:?}"),
+    }
+}
+
+/// The names of the collateral that an expectation is about: the one it names, or all that the item has.
+fn collateral_of(item: &Value, expectation: &Value) -> Vec<Option<String>> {
+    match expectation["collateral"].as_str() {
+        None => vec![None],
+        Some("any listed") => {
+            let listed = item["expected"]
+                .as_array()
+                .expect("expectations")
+                .iter()
+                .filter_map(|other| other["collateral"].as_str());
+            listed.filter(|name| *name != "any listed").map(|name| Some(name.to_owned())).collect()
+        }
+        Some(name) => vec![Some(name.to_owned())],
+    }
+}
+
+#[test]
+fn every_quote_has_its_verdict_and_fields() {
+    let Some(corpus) = Corpus::open("TDX quotes") else { return };
+    let (hardware, standard) = (embedded("hardware"), embedded("standard"));
+    let mut verdicts = 0;
+    for item in corpus.items("tdx-quote").chain(corpus.items("sgx-quote")) {
+        let quote = corpus.file(item, "quote.bin").expect("a quote");
+        for expectation in item["expected"].as_array().expect("expectations") {
+            for name in collateral_of(item, expectation) {
+                let collateral = name.map(|name| corpus.path(&format!("collateral/{name}/collateral.json")));
+                let input = Tdx {
+                    quote: &quote,
+                    collateral: collateral.as_deref(),
+                    policy: &hardware,
+                    expected: &Expected::nothing(),
+                    at: at(expectation),
+                };
+                let verdict = tdx(input);
+                let context = format!("{}: {expectation}: {verdict:?}", item["id"]);
+                let result = expectation["result"].as_str().expect("a result");
+                if result == "reject" {
+                    let rule = verdict.rule().unwrap_or_else(|| panic!("{context}"));
+                    assert!(rules_of(expectation["reason"].as_str().unwrap()).contains(&rule), "{context}");
+                    assert!(!tdx(Tdx { policy: &standard, ..input }).is_accepted(), "standard: {context}");
+                } else {
+                    check_accepted(item, expectation, &verdict, &context);
+                    let up_to_date = result == "accept" && collateral.is_some();
+                    assert_eq!(
+                        tdx(Tdx { policy: &standard, ..input }).is_accepted(),
+                        up_to_date,
+                        "standard: {context}"
+                    );
+                }
+                verdicts += 1;
+            }
+        }
+    }
+    assert!(verdicts >= 45, "the corpus has at least 45 verdicts about quotes: {verdicts}");
+}
+
+fn check_accepted(item: &Value, expectation: &Value, verdict: &Verdict, context: &str) {
+    let Verdict::Accepted { claims } = verdict else { panic!("{context}") };
+    for (name, value) in item["fields"].as_object().expect("fields") {
+        assert_eq!(claims.get(name), Some(value), "{name} of {context}");
+    }
+    for name in ["pck_ca", "fmspc", "pceid", "sgx_comp_svn", "pcesvn", "sgx_type"] {
+        assert_eq!(claims.get(name), item["checks"].get(name), "{name} of {context}");
+    }
+    let status = match expectation["result"].as_str().expect("a result") {
+        "accept" => "UpToDate",
+        "status OutOfDate" => "OutOfDate",
+        "signature and chain valid; TCB status undetermined" => "undetermined",
+        other => panic!("{other:?} of {context}"),
+    };
+    assert_eq!(claims["tcb_status"], status, "{context}");
+    if let Some(tcb) = expectation.get("tcb_status") {
+        assert_eq!(claims["tcb_status_platform"], tcb["platform"], "{context}");
+        assert_eq!(claims["tcb_status_module"], tcb["module"], "{context}");
+        assert_eq!(claims["tcb_level_date"], tcb["tcb_level_date"], "{context}");
+        assert_eq!(claims["advisories"], tcb["advisories"], "{context}");
+    }
+}
