@@ -62,7 +62,7 @@ impl<E: Entry> SevSnp<E> {
             tcb_version: own.committed_tcb,
         };
         let response = (self.key_source)(&request).map_err(failed)?;
-        read_key(&*response).ok_or(TeeError::Malformed { what: "the derived key's status" })
+        read_key(&response).ok_or(TeeError::Malformed { what: "the derived key's status" })
     }
 }
 
