@@ -4,43 +4,36 @@
 use crate::{sev_snp, tdx, tpm, x509};
 
 /// A certificate, with AMD's and Intel's extensions.
-#[must_use]
 pub fn certificate(bytes: &[u8]) -> bool {
     sev_snp::fuzz_extensions(bytes) | tdx::fuzz_extension(bytes) | x509::Certificate::read(bytes).is_some()
 }
 
 /// A revocation list.
-#[must_use]
 pub fn revocation_list(bytes: &[u8]) -> bool {
     x509::RevocationList::read(bytes).is_some_and(|list| !list.revokes(bytes))
 }
 
 /// PEM, strictly and as people keep it.
-#[must_use]
 pub fn pem(bytes: &[u8]) -> bool {
     x509::pem_blocks(bytes, "CERTIFICATE").is_some() | x509::certificates_from(bytes).is_some()
 }
 
 /// A quote's body and signature data, and the bodies of collateral.
-#[must_use]
 pub fn quote(bytes: &[u8]) -> bool {
     tdx::fuzz_quote(bytes)
 }
 
 /// The signed JSON texts of Intel's collateral.
-#[must_use]
 pub fn collateral_text(bytes: &[u8]) -> bool {
     tdx::fuzz_collateral(bytes)
 }
 
 /// A TPM's quote, its signature by each kind of key, and register values.
-#[must_use]
 pub fn tpm(bytes: &[u8]) -> bool {
     tpm::fuzz_forms(bytes)
 }
 
 /// Azure's report with its runtime claims.
-#[must_use]
 pub fn hcl_report(bytes: &[u8]) -> bool {
     crate::azure::fuzz_report(bytes)
 }

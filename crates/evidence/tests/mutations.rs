@@ -5,6 +5,7 @@
 //! (about three minutes of one processor); without, that is done for the first item of each kind, and at 80 places for the
 //! others.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
 mod corpus;
 
 use corpus::{Corpus, at, embedded, policy_for, time};
@@ -87,8 +88,11 @@ fn changed_sev_snp_reports_certificates_and_lists_are_refused() {
     assert!(items >= 8, "{items}");
 }
 
+/// Name, quote with its padding, length without it, collateral, time.
+type Accepted<'a> = (&'a str, Vec<u8>, usize, Option<Collateral>, Time);
+
 /// Quotes with the collateral under which they are accepted.
-fn accepted_quotes(corpus: &Corpus) -> Vec<(&str, Vec<u8>, usize, Option<Collateral>, Time)> {
+fn accepted_quotes(corpus: &Corpus) -> Vec<Accepted<'_>> {
     let mut quotes = Vec::new();
     for item in corpus.items("tdx-quote") {
         for expectation in item["expected"].as_array().unwrap() {

@@ -1,5 +1,6 @@
 //! How long each check takes. Run it alone, on a quiet machine: `cargo test --release -p evidence --test timing -- --ignored --nocapture`.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
 mod corpus;
 
 use std::time::{Duration, Instant};
