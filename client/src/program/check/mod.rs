@@ -15,11 +15,11 @@ use super::speak;
 use crate::error::{Error, Refusal, UsageError};
 
 /// A verdict and what it is about.
-struct Judgement<'a> {
+struct Judgement {
     /// The command's name.
     platform: &'static str,
-    /// The policy's name, where one is asked.
-    policy: Option<&'a str>,
+    /// Which policy, where one is asked.
+    policy: Option<String>,
     at: Time,
     verdict: Verdict,
 }
@@ -39,7 +39,7 @@ pub fn run(command: CheckCommand) -> Result<(), Error> {
 }
 
 /// Prints a verdict; a refusal becomes the error that decides the exit status.
-fn answer(judgement: Judgement<'_>, json: bool) -> Result<(), Error> {
+fn answer(judgement: Judgement, json: bool) -> Result<(), Error> {
     if json {
         speak::answer_json(&judgement.verdict.to_json())?;
     } else {

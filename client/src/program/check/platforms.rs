@@ -33,7 +33,10 @@ pub fn sev_snp(arguments: &SevSnpArguments) -> Result<(), Error> {
         expected: &expected,
         at,
     });
-    answer(Judgement { platform: "sev-snp", policy: Some(&policy.name), at, verdict }, arguments.conditions.json)
+    answer(
+        Judgement { platform: "sev-snp", policy: Some(policy::label(&arguments.policy.policy, &policy)), at, verdict },
+        arguments.conditions.json,
+    )
 }
 
 pub fn tdx(arguments: &TdxArguments) -> Result<(), Error> {
@@ -47,7 +50,10 @@ pub fn tdx(arguments: &TdxArguments) -> Result<(), Error> {
         Some(event_log) => check::tdx_with_event_log(input, &event_log),
         None => check::tdx(input),
     };
-    answer(Judgement { platform: "tdx", policy: Some(&policy.name), at, verdict }, arguments.conditions.json)
+    answer(
+        Judgement { platform: "tdx", policy: Some(policy::label(&arguments.policy.policy, &policy)), at, verdict },
+        arguments.conditions.json,
+    )
 }
 
 pub fn tpm2(arguments: &Tpm2Arguments) -> Result<(), Error> {
@@ -90,7 +96,10 @@ pub fn tpm2(arguments: &Tpm2Arguments) -> Result<(), Error> {
         expected: &expected,
         at,
     });
-    answer(Judgement { platform: "tpm2", policy: Some(&policy.name), at, verdict }, arguments.conditions.json)
+    answer(
+        Judgement { platform: "tpm2", policy: Some(policy::label(&arguments.policy.policy, &policy)), at, verdict },
+        arguments.conditions.json,
+    )
 }
 
 pub fn azure(arguments: &AzureArguments) -> Result<(), Error> {
@@ -119,7 +128,10 @@ pub fn azure(arguments: &AzureArguments) -> Result<(), Error> {
         expected: &expected,
         at,
     });
-    answer(Judgement { platform: "azure", policy: Some(&policy.name), at, verdict }, arguments.conditions.json)
+    answer(
+        Judgement { platform: "azure", policy: Some(policy::label(&arguments.policy.policy, &policy)), at, verdict },
+        arguments.conditions.json,
+    )
 }
 
 pub fn nvidia(arguments: &NvidiaArguments) -> Result<(), Error> {

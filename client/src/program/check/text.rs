@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 use super::Judgement;
 
 /// What was checked, the claims, the verdict.
-pub fn report(judgement: &Judgement<'_>) -> String {
+pub fn report(judgement: &Judgement) -> String {
     let mut lines = format!("{:<15}{}\n", "evidence", judgement.platform);
-    if let Some(policy) = judgement.policy {
+    if let Some(policy) = &judgement.policy {
         lines += &format!("{:<15}{}\n", "policy", plain(policy));
     }
     lines += &format!("{:<15}{}\n\n", "time", judgement.at);

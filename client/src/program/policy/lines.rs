@@ -3,6 +3,8 @@
 use evidence::Policy;
 use toml::{Table, Value};
 
+use crate::terminal::one_line;
+
 /// Longest list that is printed on one line, in characters.
 const LINE_CHARACTERS: usize = 80;
 
@@ -65,7 +67,7 @@ impl Lines {
                 let (name, is, because) = (&line.name, long(&line.is), string(&line.because));
                 text += &format!("{name} = {{ is = {is}, because = {because} }}");
                 let taken = line.from != self.name;
-                text += &if taken { format!("  # {}\n", line.from.escape_debug()) } else { "\n".to_owned() };
+                text += &if taken { format!("  # {}\n", one_line(&line.from, usize::MAX)) } else { "\n".to_owned() };
             }
         }
         text
@@ -73,13 +75,13 @@ impl Lines {
 
     /// What it is and what it changes.
     pub fn summary(&self) -> String {
-        let mut text = format!("{:<15}{}\n", "policy", self.name.escape_debug());
-        text += &format!("{:<15}{}\n", "about", self.about.escape_debug());
+        let mut text = format!("{:<15}{}\n", "policy", one_line(&self.name, usize::MAX));
+        text += &format!("{:<15}{}\n", "about", one_line(&self.about, usize::MAX));
         text += &format!("{:<15}{}\n", "extends", self.extends.as_deref().unwrap_or("nothing: it is complete"));
         for (section, lines) in &self.sections {
             for line in lines.iter().filter(|line| line.from == self.name) {
                 if let Some(was) = &line.was {
-                    let (name, is, because) = (&line.name, &line.is, line.because.escape_debug());
+                    let (name, is, because) = (&line.name, &line.is, one_line(&line.because, usize::MAX));
                     text += &format!("{:<15}{section}.{name} is {is}, was {was}: {because}\n", "replaces");
                 }
             }

@@ -35,6 +35,12 @@ pub fn load(name: &str) -> Result<Policy, UsageError> {
     Policy::from_toml(&text_of(name)?).map_err(not_a_policy(name))
 }
 
+/// What a report calls a policy: a file's own name for itself is not enough.
+#[must_use]
+pub fn label(name: &str, policy: &Policy) -> String {
+    if Policy::embedded_text(name).is_some() { name.to_owned() } else { format!("{}, from {name}", policy.name) }
+}
+
 /// A built-in name comes first: a file of that name is written `./standard`.
 fn text_of(name: &str) -> Result<String, UsageError> {
     if let Some(text) = Policy::embedded_text(name) {
