@@ -79,16 +79,16 @@ fn one_changed_bit_of_any_file_is_refused() {
         line.run().accepted();
         for option in options {
             let bytes = fs::read(line.value(option)).unwrap();
-            // In the middle of the part that means something: the signed part of a quote, the first events of a log.
-            let place = if option == "event-log" { 200 } else { bytes.len().min(1200) / 2 };
+            // In the middle of the part that means something: the signed part of a quote, the first digest of a log.
+            let place = if option == "event-log" { 128 } else { bytes.len().min(1200) / 2 };
             let mut other = bytes.clone();
             other[place] ^= 1;
             fs::write(&changed, &other).unwrap();
             let said = line.clone().but(option, name).run();
             assert_eq!(said.status, Some(3), "{option}, byte {place}: {said}");
             said.verdict();
-            fs::write(&changed, &bytes[..bytes.len() / 2]).unwrap();
-            assert_eq!(line.clone().but(option, name).run().status, Some(3), "half of {option}");
+            fs::write(&changed, &bytes[..bytes.len().min(2000) / 2]).unwrap();
+            assert_eq!(line.clone().but(option, name).run().status, Some(3), "cut {option}");
             fs::write(&changed, b"").unwrap();
             assert_eq!(line.clone().but(option, name).run().status, Some(3), "no {option}");
         }
@@ -131,7 +131,7 @@ fn an_expectation_is_held_against_the_evidence() {
     assert_eq!(quote(&corpus).with("expect", format!("mrtd={other}")).run().rule(), "T9");
     assert_eq!(tpm_quote(&corpus).with("expect", format!("pcr4={}", "00".repeat(32))).run().status, Some(3));
     assert_eq!(azure_machine(&corpus).with("expect", format!("measurement={other}")).run().rule(), "S7");
-    assert_eq!(device(&corpus).with("expect", format!("measurement1={other}")).run().rule(), "G4");
+    assert_eq!(device(&corpus).with("expect", format!("measurement1={}", "01".repeat(48))).run().rule(), "G4");
     for text in ["measurement", "measurement=", "measurement=0", "=00"] {
         is_usage(&expecting(text.to_owned()).run(), text);
     }
