@@ -12,6 +12,7 @@ mod collateral;
 mod level;
 #[cfg(test)]
 mod level_tests;
+mod log;
 mod pck;
 mod quote;
 mod rules;
