@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{build, config, machine, measure, report};
+use crate::{build, config, machine, measure, release, report};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -36,6 +36,8 @@ enum Command {
     Config(config::Args),
     Measure(measure::Args),
     Events(measure::EventsArgs),
+    Release(release::Args),
+    Cosign(release::CosignArgs),
     /// Boot the image in a virtual machine on this computer
     Boot(Box<machine::boot::Args>),
     /// List the machines of this user
@@ -80,6 +82,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Config(args) => config::run(args)?,
         Command::Measure(args) => measure::run(&args)?,
         Command::Events(args) => measure::run_events(&args)?,
+        Command::Release(args) => release::run(&args)?,
+        Command::Cosign(args) => release::run_cosign(&args)?,
         Command::Boot(args) => return machine::boot::run(&args),
         Command::List(args) => machine::list::run(&args)?,
         Command::Logs(args) => machine::logs::run(&args)?,

@@ -8,4 +8,5 @@ pub mod kernel;
 pub mod machine;
 pub mod measure;
 pub mod progress;
+pub mod release;
 pub mod report;
