@@ -21,7 +21,7 @@ Examples:
 Exit status: 0 done, 1 failure, 2 wrong command line, 3 the machine refused to boot,
 4 the machine was not ready in time.";
 
-/// Builds, boots and measures Lethe images.
+/// Builds, boots, measures and releases Lethe images.
 #[derive(Debug, Parser)]
 #[command(name = "lethe-image", version, after_help = EXAMPLES, max_term_width = 120)]
 struct Cli {
