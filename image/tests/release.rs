@@ -192,7 +192,11 @@ fn a_release_has_every_file_and_is_the_same_the_second_time() {
     let turned: Vec<&str> = firmware.rchunks(2).flatten().copied().collect();
     stage.release("again", &turned).done();
     for name in [
-        "lethe.efi", "lethe.manifest.json", "CHANGELOG.md", "sbom.cdx.json", "measurements/0.2.0.json",
+        "lethe.efi",
+        "lethe.manifest.json",
+        "CHANGELOG.md",
+        "sbom.cdx.json",
+        "measurements/0.2.0.json",
         "measurements/0.2.0.note",
     ] {
         assert_eq!(fs::read(stage.path("out").join(name)).unwrap(), fs::read(stage.path("again").join(name)).unwrap());
@@ -205,8 +209,17 @@ fn a_release_has_every_file_and_is_the_same_the_second_time() {
     assert!(images[1]["sev_snp"]["unsupported"].as_str().unwrap().contains("does not measure the kernel"));
     assert_eq!(images[2]["tdx"]["measured"]["mrtd"]["values"].as_array().unwrap().len(), 2);
     let measured = stage.run(&[
-        "measure", "sev-snp", "--json", "--vcpus", "7", "--cpu", "EPYC-Milan-v2", "--firmware", firmware[1],
-        "--kernel", stage.path("lethe.efi").to_str().unwrap(),
+        "measure",
+        "sev-snp",
+        "--json",
+        "--vcpus",
+        "7",
+        "--cpu",
+        "EPYC-Milan-v2",
+        "--firmware",
+        firmware[1],
+        "--kernel",
+        stage.path("lethe.efi").to_str().unwrap(),
     ]);
     let measured: Value = serde_json::from_str(&measured.done()).unwrap();
     let digests = images[0]["sev_snp"]["measured"]["launch_digests"].as_array().unwrap();
@@ -316,7 +329,9 @@ fn a_key_that_others_may_read_signs_nothing() {
     stage.release("out", &[]).refused("(mode 0644)");
     assert!(!stage.path("out").exists());
     let key = stage.path("a.key");
-    stage.run(&["release", "keygen", "--name", "a", "--out", key.to_str().unwrap()]).refused("cannot write the key file");
+    stage
+        .run(&["release", "keygen", "--name", "a", "--out", key.to_str().unwrap()])
+        .refused("cannot write the key file");
     stage.run(&["release", "keygen", "--name", "a b", "--out", "x"]).refused("the name of a key");
 }
 

@@ -11,8 +11,8 @@ use ed25519_dalek::{Signer as _, SigningKey};
 use measurements::register::Prediction;
 use measurements::release::signed_note::{NoteError, SignedNote, VerifierKey};
 use measurements::release::{
-    Banks, Digest, FORMAT, Firmware, Image, LIMIT, LaunchDigests, Part, Pcrs, Platform, Register, Release, ReleaseError,
-    SevSnp, Tdx, Tpm2,
+    Banks, Digest, FORMAT, Firmware, Image, LIMIT, LaunchDigests, Part, Pcrs, Platform, Register, Release,
+    ReleaseError, SevSnp, Tdx, Tpm2,
 };
 use measurements::tpm2::{pcr0, pcr9};
 use serde_json::Value;
@@ -125,7 +125,15 @@ fn names_orders_and_counts_that_mean_nothing_are_refused() {
         release.render().unwrap_err()
     };
     for name in ["../up", ".hidden", "", "a/b", "a b"] {
-        assert!(matches!(broken(&|one| { one.files.insert(name.to_owned(), part(1)); }), ReleaseError::Name), "{name}");
+        assert!(
+            matches!(
+                broken(&|one| {
+                    one.files.insert(name.to_owned(), part(1));
+                }),
+                ReleaseError::Name
+            ),
+            "{name}"
+        );
         assert!(matches!(broken(&|one| one.firmware[0].name = name.to_owned()), ReleaseError::Name), "{name}");
     }
     for version in ["", "v1", "1/2", "1 2", &"1".repeat(65)] {

@@ -118,7 +118,10 @@ fn read_private(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     ensure!(
         about.mode() & 0o077 == 0,
         advise(
-            format!("others than its owner may read or change the key file {name} (mode {:04o})", about.mode() & 0o7777),
+            format!(
+                "others than its owner may read or change the key file {name} (mode {:04o})",
+                about.mode() & 0o7777
+            ),
             format!("take a new key if somebody did; otherwise: chmod 600 {name}")
         )
     );
@@ -129,7 +132,10 @@ fn read_private(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     // Room for everything at once: a buffer that grows leaves its old contents behind.
     let mut text = Zeroizing::new(Vec::with_capacity(LIMIT + 1));
     file.take(LIMIT as u64 + 1).read_to_end(&mut text).with_context(failed)?;
-    ensure!(text.len() <= LIMIT, advise(format!("{name} is too large for a key file"), "name the file of the secret key"));
+    ensure!(
+        text.len() <= LIMIT,
+        advise(format!("{name} is too large for a key file"), "name the file of the secret key")
+    );
     Ok(text)
 }
 

@@ -65,12 +65,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     check_version(&args.version).with_context(|| advise("not a version", "take one such as 0.2.0").usage())?;
     let key = SignerKey::read(&args.key)?;
     let root = checkout::root()?;
+    // Before a build that takes a while.
+    let here = commit(&root)?;
     let changelog = changelog(&root, &args.version)?;
     let out = args.out.clone().unwrap_or_else(|| PathBuf::from(format!("out/release-{}", args.version)));
     let folder = Folder::fresh(&out, &args.version)?;
     let inputs = inputs(args, &out)?;
     let manifest = Manifest::parse(&inputs.manifest, &inputs.manifest_path)?;
-    check_source(&root, manifest.commit()?)?;
+    let commit = manifest.commit()?;
+    let help = format!("git switch --detach {commit}");
+    ensure!(here == commit, advise("the image was built from another commit than the one that is checked out", help));
     let image = manifest.image(&inputs.efi)?;
     let sbom = sbom::render(&root, &args.version, &manifest, &image)?;
 
@@ -81,7 +85,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let release = Release {
         format: FORMAT,
         version: args.version.clone(),
-        commit: manifest.commit()?.to_owned(),
+        commit: commit.to_owned(),
         image,
         files: files.iter().map(|(name, bytes)| ((*name).to_owned(), artifacts::part(bytes))).collect(),
         firmware: firmware(&args.firmware, &booted)?,
@@ -120,13 +124,11 @@ fn inputs(args: &Args, out: &Path) -> anyhow::Result<Inputs> {
     })
 }
 
-/// The list of components is taken from the source tree: it has to be the one that the image was built from.
-fn check_source(root: &Path, commit: &str) -> anyhow::Result<()> {
+/// The commit of the source tree. The bill of materials comes from the tree: it has to be what the image was built from.
+fn commit(root: &Path) -> anyhow::Result<String> {
     let state = checkout::State::of(root);
-    let help = format!("git switch --detach {commit}");
     ensure!(!state.dirty, advise("files of this source tree are in no commit", "commit or remove them"));
-    ensure!(state.commit.as_deref() == Some(commit), advise("the image was built from another commit than this one", help));
-    Ok(())
+    state.commit.context(advise("this source tree has no commit", "release from a checkout of the repository"))
 }
 
 /// The changelog, which has to know the version.

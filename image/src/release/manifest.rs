@@ -54,7 +54,8 @@ struct Source {
 impl Manifest {
     /// Reads a manifest's text.
     pub(super) fn parse(text: &[u8], path: &Path) -> anyhow::Result<Self> {
-        let failed = || advise(format!("{} is no manifest of an image", path.display()), "give what `lethe-image build` made");
+        let failed =
+            || advise(format!("{} is no manifest of an image", path.display()), "give what `lethe-image build` made");
         let manifest: Self = serde_json::from_slice(text).with_context(failed)?;
         ensure!(manifest.format == FORMAT, "manifests of format {} are unknown here", manifest.format);
         Ok(manifest)

@@ -30,7 +30,9 @@ pub(super) struct Booted<'a> {
 impl Booted<'_> {
     fn partition_table<D: Bank>(&self) -> anyhow::Result<Option<Expected<D>>> {
         let event = self.disk.map(partition_table::event).transpose();
-        event.with_context(|| advise("the disk has no partition table that can be measured", "give a raw GPT disk image"))
+        event.with_context(|| {
+            advise("the disk has no partition table that can be measured", "give a raw GPT disk image")
+        })
     }
 }
 
@@ -92,11 +94,8 @@ fn tdx(firmware: &measurements::firmware::Firmware<'_>, booted: &Booted<'_>) -> 
         Err(error) => return Ok(Platform::Unsupported(format!("the firmware has no usable TDX metadata: {error}"))),
     };
     let boot = Boot::Disk { efi: booted.efi, partition_table: booted.partition_table()? };
-    let order = |order: PageOrder| Candidate {
-        when: order.when().to_owned(),
-        value: mrtd(&layout, order),
-        events: Vec::new(),
-    };
+    let order =
+        |order: PageOrder| Candidate { when: order.when().to_owned(), value: mrtd(&layout, order), events: Vec::new() };
     Ok(Platform::Measured(Tdx {
         mrtd: Prediction::Values(PageOrder::ALL.map(order).to_vec()).into(),
         rtmr0: rtmr0(&layout, None, None, Some(&boot), None)?.into(),

@@ -50,8 +50,8 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         (Some(Action::Keygen(args)), _) => keygen::run(args),
         (Some(Action::Verify(args)), _) => verify::run(args),
         (None, Some(args)) => make::run(args),
-        (None, None) => anyhow::bail!(
-            crate::report::advise("nothing was asked for", "see lethe-image release --help").usage()
-        ),
+        (None, None) => {
+            anyhow::bail!(crate::report::advise("nothing was asked for", "see lethe-image release --help").usage())
+        }
     }
 }

@@ -62,9 +62,8 @@ fn text(version: &str, graph: &Graph, manifest: &Manifest, image: &Image) -> any
     let mut direct: BTreeSet<String> = ["linux", "rust-std", "libstdc++", "glibc"].map(str::to_owned).into();
     direct.insert(graph.root.clone());
     let mut dependencies = vec![json!({ "ref": ROOT, "dependsOn": direct })];
-    dependencies.extend(
-        components.iter().map(|(reference, one)| json!({ "ref": reference, "dependsOn": one.depends_on })),
-    );
+    dependencies
+        .extend(components.iter().map(|(reference, one)| json!({ "ref": reference, "dependsOn": one.depends_on })));
     let mut bill = json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",

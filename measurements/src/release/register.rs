@@ -53,7 +53,10 @@ impl<B: Bank, D: From<B>> From<Prediction<B>> for Register<D> {
     fn from(prediction: Prediction<B>) -> Self {
         match prediction {
             Prediction::Values(candidates) => Self::Values(
-                candidates.into_iter().map(|found| Conditional { when: found.when, value: found.value.into() }).collect(),
+                candidates
+                    .into_iter()
+                    .map(|found| Conditional { when: found.when, value: found.value.into() })
+                    .collect(),
             ),
             Prediction::Unpredictable { reason, judge, events } => {
                 let event = |event: crate::register::Expected<B>| Event {

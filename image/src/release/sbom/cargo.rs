@@ -131,8 +131,7 @@ impl Graph {
             .collect();
         let described: BTreeMap<&str, &Described> =
             metadata.packages.iter().map(|package| (package.id.as_str(), package)).collect();
-        let edges: BTreeMap<&str, &Node> =
-            metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
+        let edges: BTreeMap<&str, &Node> = metadata.resolve.nodes.iter().map(|node| (node.id.as_str(), node)).collect();
         let mut packages = Vec::new();
         for key in all.union(inside) {
             let found = metadata.packages.iter().find(|package| package.name == key.0 && package.version == key.1);
@@ -190,7 +189,8 @@ mod tests {
 
     #[test]
     fn crates_are_found_in_the_lines_of_a_tree() {
-        let text = "lethe-appliance v0.1.0 (/somewhere)\nserde v1.0.0\nserde_derive v1.0.0 (proc-macro)\nserde v1.0.0 (*)\n";
+        let text =
+            "lethe-appliance v0.1.0 (/somewhere)\nserde v1.0.0\nserde_derive v1.0.0 (proc-macro)\nserde v1.0.0 (*)\n";
         assert_eq!(keys(text).len(), 3);
         assert!(listed("serde 1.0.0\n").is_err());
     }
