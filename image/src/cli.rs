@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{build, config, machine, measure, release, report};
+use crate::{build, config, disk, machine, measure, release, report, reproduce};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -33,11 +33,13 @@ struct Cli {
 enum Command {
     // What these say stands at their `Args`.
     Build(build::Args),
+    Reproduce(reproduce::Args),
     Config(config::Args),
     Measure(measure::Args),
     Events(measure::EventsArgs),
     Release(release::Args),
     Cosign(release::CosignArgs),
+    Disk(disk::Args),
     /// Boot the image in a virtual machine on this computer
     Boot(Box<machine::boot::Args>),
     /// List the machines of this user
@@ -79,11 +81,13 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Build(args) => build::run(&args)?,
+        Command::Reproduce(args) => return reproduce::run(&args),
         Command::Config(args) => config::run(args)?,
         Command::Measure(args) => measure::run(&args)?,
         Command::Events(args) => measure::run_events(&args)?,
         Command::Release(args) => release::run(&args)?,
         Command::Cosign(args) => release::run_cosign(&args)?,
+        Command::Disk(args) => disk::run(&args)?,
         Command::Boot(args) => return machine::boot::run(&args),
         Command::List(args) => machine::list::run(&args)?,
         Command::Logs(args) => machine::logs::run(&args)?,

@@ -105,6 +105,7 @@ impl Stage {
                 "config_sha256": "ee".repeat(32), "cmdline": "noinitrd",
             },
             "source": { "commit": self.git(&["rev-parse", "HEAD"]).trim(), "dirty": false },
+            "places": "fixed",
             "toolchain": { "rustc": "rustc 1.95.0", "g++": "g++ 12.2.0" },
         });
         self.write_manifest(name, &manifest);
@@ -188,12 +189,14 @@ fn a_release_has_every_file_and_is_the_same_the_second_time() {
     let stage = Stage::new();
     let firmware = ["sev-kernel-hashes", "sev-plain", "tdx"].map(|name| stage.firmware(name));
     let firmware: Vec<&str> = firmware.iter().flat_map(|path| ["--firmware", path.to_str().unwrap()]).collect();
+    fs::write(stage.path("lethe.parts.json"), "{}\n").unwrap();
     stage.release("out", &firmware).done();
     let turned: Vec<&str> = firmware.rchunks(2).flatten().copied().collect();
     stage.release("again", &turned).done();
     for name in [
         "lethe.efi",
         "lethe.manifest.json",
+        "lethe.parts.json",
         "CHANGELOG.md",
         "sbom.cdx.json",
         "measurements/0.2.0.json",
@@ -381,6 +384,7 @@ fn only_what_one_commit_gave_is_released() {
         ("/source/commit", Value::Null, "names no commit"),
         ("/source/commit", "0".repeat(40).into(), "another commit"),
         ("/variant", "unmended".into(), "a kernel made for tests"),
+        ("/places", "checkout".into(), "nobody else gets the bytes"),
         ("/file/size", 7.into(), "about another image"),
         ("/authenticode/sha256", "00".repeat(32).into(), "about another image"),
         ("/format", 2.into(), "format 2"),

@@ -142,7 +142,7 @@ pub fn load_model(
     let of = document.model.size_bytes;
     let progress = |copied| console.progress(Stage::Model, &[Fact::Copied { copied, of }]);
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let twice = document.engine.repack && llama::Kernels::best().repacks();
+    let twice = document.engine.repack && loading::kernels(document.engine.kernels)?.repacks();
     model::require_memory(&document.model, if twice { 2 } else { 1 }, &meminfo)?;
     progress(0);
     let stored = model::store(Once::new(source), &document.model, progress)?;

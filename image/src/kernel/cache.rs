@@ -126,16 +126,21 @@ impl Cache {
     }
 }
 
-fn folder() -> anyhow::Result<PathBuf> {
+/// `${XDG_CACHE_HOME:-~/.cache}/lethe`.
+///
+/// # Errors
+/// If neither variable is set.
+pub fn root() -> anyhow::Result<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     let base = base.with_context(|| {
-        advise(
-            "no place for the kernel cache: neither XDG_CACHE_HOME nor HOME is set",
-            "set XDG_CACHE_HOME to a folder",
-        )
+        advise("no place for a cache: neither XDG_CACHE_HOME nor HOME is set", "set XDG_CACHE_HOME to a folder")
     })?;
-    Ok(base.join("lethe/kernel"))
+    Ok(base.join("lethe"))
+}
+
+fn folder() -> anyhow::Result<PathBuf> {
+    Ok(root()?.join("kernel"))
 }
 
 /// Applies a patch exactly as it is: no fuzz, no backups, nothing asked.

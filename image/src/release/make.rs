@@ -19,6 +19,8 @@ use crate::measure::inputs;
 use crate::report::advise;
 
 const MANIFEST: &str = "lethe.manifest.json";
+/// What `lethe-image reproduce` names a difference with.
+const PARTS: &str = "lethe.parts.json";
 const DISK: &str = "lethe.raw";
 const CHANGELOG: &str = "CHANGELOG.md";
 const SBOM: &str = "sbom.cdx.json";
@@ -58,6 +60,7 @@ struct Inputs {
     efi: Vec<u8>,
     manifest: Vec<u8>,
     manifest_path: PathBuf,
+    parts: Option<Vec<u8>>,
     disk: Option<Vec<u8>>,
 }
 
@@ -79,6 +82,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let sbom = sbom::render(&root, &args.version, &manifest, &image)?;
 
     let mut files = vec![(MANIFEST, inputs.manifest.as_slice()), (CHANGELOG, &changelog), (SBOM, sbom.as_bytes())];
+    files.extend(inputs.parts.as_deref().map(|parts| (PARTS, parts)));
     files.extend(inputs.disk.as_deref().map(|disk| (DISK, disk)));
     let start = inputs.disk.as_deref().map(|disk| disk.get(..DISK_START).unwrap_or(disk));
     let booted = Booted { efi: &inputs.efi, disk: start };
@@ -111,15 +115,19 @@ fn inputs(args: &Args, out: &Path) -> anyhow::Result<Inputs> {
                 config: None,
                 out: out.to_owned(),
                 kernel_source: args.kernel_source.clone(),
+                in_place: false,
+                target: None,
                 variant: Variant::default(),
             })?;
             (out.join(artifacts::IMAGE), out.join(MANIFEST))
         }
     };
+    let parts = manifest.with_file_name(PARTS);
     Ok(Inputs {
         efi: inputs::booted("image", &efi)?,
         manifest: inputs::small("manifest", &manifest)?,
         manifest_path: manifest,
+        parts: parts.exists().then(|| inputs::small("list of parts", &parts)).transpose()?,
         disk: inputs::optional_booted("disk image", args.disk.as_deref())?,
     })
 }

@@ -15,6 +15,8 @@ use crate::report::advise;
 const FORMAT: u32 = 1;
 /// The kernel that is released.
 const VARIANT: &str = "release";
+/// Where a build that others can repeat is compiled.
+const PLACES: &str = "fixed";
 
 /// What a manifest says, as far as a release needs it.
 #[derive(Debug, Deserialize)]
@@ -30,6 +32,7 @@ pub(super) struct Manifest {
     /// The kernel.
     pub(super) kernel: Kernel,
     source: Source,
+    places: String,
     /// Versions of the programs that built it.
     pub(super) toolchain: BTreeMap<String, String>,
 }
@@ -66,6 +69,9 @@ impl Manifest {
         let help = "commit, build again, and release that";
         ensure!(self.variant == VARIANT, advise("a kernel made for tests is not released", "lethe-image build"));
         ensure!(!self.source.dirty, advise("the image was built from files that are in no commit", help));
+        let fixed =
+            || advise("nobody else gets the bytes of an image that was built with --in-place", "lethe-image build");
+        ensure!(self.places == PLACES, fixed());
         let commit = self.source.commit.as_deref().context(advise("the manifest names no commit", help))?;
         let plain = matches!(commit.len(), 40 | 64) && commit.bytes().all(|byte| byte.is_ascii_hexdigit());
         ensure!(plain, advise("the manifest names no commit", help));
