@@ -9,5 +9,6 @@ pub mod kernel;
 pub mod machine;
 pub mod measure;
 pub mod progress;
+pub mod release;
 pub mod report;
 pub mod reproduce;
