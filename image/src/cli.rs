@@ -58,6 +58,8 @@ enum Command {
         /// The shell the script is for
         shell: Shell,
     },
+    #[command(name = "cargo", hide = true)]
+    Cargo(build::places::Args),
     /// Run a program that dies with its parent (used by `boot`)
     #[command(name = machine::process::BOUND_COMMAND, hide = true)]
     Bound {
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Build(args) => build::run(&args)?,
+        Command::Cargo(args) => return build::places::run(&args),
         Command::Reproduce(args) => return reproduce::run(&args),
         Command::Config(args) => config::run(args)?,
         Command::Measure(args) => measure::run(&args)?,

@@ -128,6 +128,21 @@ fn a_real_model_answers_in_the_machine_as_it_does_outside() {
 }
 
 #[test]
+fn a_real_model_from_ovmf_answers_two_at_once_as_it_answers_each() {
+    let questions = ["What is the capital of France?", "Name a colour."];
+    let two = "[engine]\ncontext_tokens = 256\nparallel_sequences = 2\n";
+    let extra = ["--firmware", "ovmf", "--tee", "tpm2"];
+    let machine = Machine::boot("real-ovmf", &program::real_model(), two, &extra);
+    let alone = questions.map(|question| ask(&machine.url, question, "4"));
+    let together = thread::scope(|scope| {
+        let asked = questions.map(|question| scope.spawn(|| ask(&machine.url, question, "4")));
+        asked.map(|thread| thread.join().expect("an answer"))
+    });
+    assert_eq!(together, alone);
+    assert_ne!(alone[0], alone[1]);
+}
+
+#[test]
 fn an_attached_machine_ends_with_its_program() {
     let model = program::tiny_model();
     let directory = TempDir::new().expect("a directory for the document");

@@ -6,6 +6,7 @@ pub mod elf;
 pub mod manifest;
 pub mod parts;
 pub mod place;
+pub mod places;
 pub mod toolchain;
 
 use std::fs;
