@@ -131,8 +131,7 @@ fn a_real_model_answers_in_the_machine_as_it_does_outside() {
 fn a_real_model_from_ovmf_answers_two_at_once_as_it_answers_each() {
     let questions = ["What is the capital of France?", "Name a colour."];
     let two = "[engine]\ncontext_tokens = 256\nparallel_sequences = 2\n";
-    let extra = ["--firmware", "ovmf", "--tee", "tpm2"];
-    let machine = Machine::boot("real-ovmf", &program::real_model(), two, &extra);
+    let machine = Machine::boot("real-ovmf", &program::real_model(), two, &["--firmware", "ovmf"]);
     let alone = questions.map(|question| ask(&machine.url, question, "4"));
     let together = thread::scope(|scope| {
         let asked = questions.map(|question| scope.spawn(|| ask(&machine.url, question, "4")));
