@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{build, config, disk, machine, measure, release, report, reproduce};
+use crate::{build, config, disk, host_check, machine, measure, release, report, reproduce};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -40,6 +40,7 @@ enum Command {
     Release(release::Args),
     Cosign(release::CosignArgs),
     Disk(disk::Args),
+    HostCheck(host_check::Args),
     /// Boot the image in a virtual machine on this computer
     Boot(Box<machine::boot::Args>),
     /// List the machines of this user
@@ -91,6 +92,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Release(args) => release::run(&args)?,
         Command::Cosign(args) => release::run_cosign(&args)?,
         Command::Disk(args) => disk::run(&args)?,
+        Command::HostCheck(args) => return host_check::run(&args),
         Command::Boot(args) => return machine::boot::run(&args),
         Command::List(args) => machine::list::run(&args)?,
         Command::Logs(args) => machine::logs::run(&args)?,

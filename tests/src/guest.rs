@@ -57,6 +57,7 @@ impl Plan {
             firmware: Firmware::None,
             load: Load::Kernel(image.to_path_buf()),
             tee: Tee::None,
+            launch: None,
             model: model.to_path_buf(),
             document,
             network: Network { host_port: free_port(), guest_port: 8443, fixed: None },

@@ -25,6 +25,7 @@ pub mod signals;
 pub mod stop;
 pub mod store;
 pub mod supervise;
+pub mod tee;
 pub mod tiny_guest;
 pub mod tools;
 
