@@ -27,5 +27,6 @@ pub mod store;
 pub mod supervise;
 pub mod tiny_guest;
 pub mod tools;
+pub mod tpm;
 
 pub use error::Error;
