@@ -1,6 +1,6 @@
 //! A detached machine of `lethe-image boot`, deleted when the test ends.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -14,6 +14,8 @@ pub struct Machine {
     pub name: String,
     /// Where it answers.
     pub url: String,
+    /// File with the attestation key of its TPM, if it has one.
+    pub ak: Option<PathBuf>,
     _directory: TempDir,
 }
 
@@ -37,7 +39,7 @@ impl Machine {
         let config = directory.path().join("lethe.toml");
         std::fs::write(&config, document).expect("the document is written");
         let name = format!("test-{name}-{}", std::process::id());
-        let mut machine = Self { name, url: String::new(), _directory: directory };
+        let mut machine = Self { name, url: String::new(), ak: None, _directory: directory };
         let image = program::image();
         let output = Command::new(program::program("lethe-image"))
             .args(["boot", "--detach", "--name", &machine.name, "--image"])
@@ -51,6 +53,7 @@ impl Machine {
         let list = list.as_array().expect("a list of machines");
         let entry = list.iter().find(|entry| entry["name"] == machine.name.as_str()).expect("our machine is listed");
         machine.url = entry["url"].as_str().expect("it has an address").to_owned();
+        machine.ak = entry["ak"].as_str().map(PathBuf::from);
         machine
     }
 

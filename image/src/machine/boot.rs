@@ -29,6 +29,8 @@ When the machine is ready, its name, address and TLS key digest are printed on s
   name lethe-1
   url  https://127.0.0.1:40123
   pin  sha256:...
+and with --tee tpm2 the file with the attestation key, for `lethe verify --ak`. The TPM is emulated and its seeds are
+this user's: it proves the path from firmware to verifier, not the hardware.
 
 Exit status: 0 done, 1 failure, 2 wrong command line or input, 3 the machine refused to boot,
 4 it was not ready in time.";

@@ -28,5 +28,6 @@ pub mod supervise;
 pub mod tee;
 pub mod tiny_guest;
 pub mod tools;
+pub mod tpm;
 
 pub use error::Error;

@@ -174,6 +174,7 @@ impl Plan {
             url: format!("https://127.0.0.1:{port}"),
             port,
             spki: None,
+            ak: None,
             ready_ms: None,
             refused: None,
             image: self.image.clone(),
