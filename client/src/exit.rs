@@ -1,5 +1,7 @@
 //! The one place that maps an error to an exit status and to the line that helps.
 
+use evidence::Rule;
+
 use crate::{
     address::AddressError,
     attestation::ReferenceError,
@@ -92,6 +94,9 @@ fn help_refusal(refusal: &Refusal) -> &'static str {
             "it may be an ordinary program or a virtual machine whose host can read everything you send; if it is your own \
              machine, or a test without secrets, say so with --allow-no-tee"
         }
+        Refusal::Evidence(refusal) if is_about_what_runs(refusal.rule()) => {
+            "it runs something else than what you named with --measurements and --document; do not use it unless you know why"
+        }
         Refusal::Evidence(_) => {
             "nothing in this evidence is to be believed; `lethe policy show NAME` says what a policy asks, and why"
         }
@@ -118,6 +123,11 @@ fn help_refusal(refusal: &Refusal) -> &'static str {
             "nothing was sent to it but this question; do not use this appliance, and tell whoever runs it"
         }
     }
+}
+
+/// Rules about image and document, not about the hardware.
+fn is_about_what_runs(rule: Rule) -> bool {
+    matches!(rule, Rule::P6 | Rule::P7 | Rule::P8 | Rule::P9 | Rule::P10 | Rule::S7 | Rule::S10 | Rule::T9 | Rule::T10)
 }
 
 fn help_network(error: &NetworkError) -> Option<&'static str> {

@@ -137,7 +137,7 @@ impl Bundle {
         self.report.as_bytes()
     }
 
-    /// What the report has to match. A nonce of the user's own takes the place of the file's; so does a TLS key.
+    /// What the report has to match. A nonce of the user's own takes the place of the file's.
     ///
     /// # Errors
     /// [`BundleError`] for a nonce or a key that is none.
@@ -150,7 +150,7 @@ impl Bundle {
         let channel = match &self.tls {
             Some(Tls { host, spki }) => {
                 let pin = spki.parse().map_err(BundleError::Pin)?;
-                Channel::Tls { host: host.clone(), pin: demanded.unwrap_or(pin), demanded: demanded.is_some() }
+                Channel::Tls { host: host.clone(), pin, demanded: demanded == Some(pin) }
             }
             None => Channel::Local,
         };

@@ -17,21 +17,26 @@ impl Findings {
 
     /// Notes that something is proven.
     pub(super) fn accept(&mut self, subject: Subject, reason: impl Into<String>) {
-        self.labels.set(subject, Outcome::Accepted, reason);
+        self.set(subject, Outcome::Accepted, reason.into());
     }
 
     /// Notes that nothing proves something, and nothing speaks against it.
     pub(super) fn leave(&mut self, subject: Subject, reason: impl Into<String>) {
-        self.labels.set(subject, Outcome::NotProven, reason);
+        self.set(subject, Outcome::NotProven, reason.into());
     }
 
-    /// Notes a contradiction. What was refused stays refused, for its first reason.
+    /// Notes a contradiction.
     pub(super) fn refuse(&mut self, subject: Subject, refusal: impl Into<Refusal>) {
         let refusal = refusal.into();
-        if !self.is_refused(subject) {
-            self.labels.set(subject, Outcome::Refused, refusal.to_string());
-        }
+        self.set(subject, Outcome::Refused, refusal.to_string());
         self.refusals.push(refusal);
+    }
+
+    /// What was refused stays refused, for its first reason.
+    fn set(&mut self, subject: Subject, outcome: Outcome, reason: String) {
+        if !self.is_refused(subject) {
+            self.labels.set(subject, outcome, reason);
+        }
     }
 
     /// Whether something was contradicted.
@@ -76,6 +81,7 @@ mod tests {
         findings.refuse(Subject::Keys, Refusal::KeyReused);
         findings.refuse(Subject::Keys, Refusal::KeysetDigest);
         assert_eq!(findings.verdict(&[]), Err(Refusal::KeyReused));
+        findings.accept(Subject::Keys, "good after all");
         assert_eq!(findings.labels.outcome(Subject::Keys), Some(Outcome::Refused));
     }
 }

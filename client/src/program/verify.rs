@@ -7,9 +7,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{arguments::VerifyArguments, files, report::Report, session, speak, trust};
 use crate::{
     appliance::{Attested, attest, now},
-    attestation::{Bundle, examine},
+    attestation::{Bundle, Channel, examine},
     connection::Peer,
-    error::{Error, UsageError},
+    error::{Error, Refusal, UsageError},
+    tls::PinMismatch,
 };
 
 /// Verifies, prints the report, and saves what it was asked to save.
@@ -55,8 +56,15 @@ fn verify_bundle(path: &Path, nonce: Option<protocol::Nonce>, arguments: &Verify
     let not_a_bundle = |source| UsageError::Bundle { path: name.clone(), source };
     let bundle = Bundle::parse(&files::read(path)?).map_err(not_a_bundle)?;
     let (trust, given) = trust::load(&arguments.trust)?;
-    let at = arguments.at.unwrap_or_else(now);
-    let expected = bundle.expectation(nonce, session::pin(&arguments.connection)?, at).map_err(not_a_bundle)?;
+    let (at, demanded) = (arguments.at.unwrap_or_else(now), session::pin(&arguments.connection)?);
+    let expected = bundle.expectation(nonce, demanded, at).map_err(not_a_bundle)?;
+    if let (Some(demanded), Channel::Tls { pin: seen, .. }) = (demanded, &expected.channel)
+        && demanded != *seen
+    {
+        let refusal = Refusal::Pin(PinMismatch { expected: demanded, seen: *seen });
+        print(&Report::of_refused_key(name, &trust.policy_name, &refusal), arguments.json)?;
+        return Err(refusal.into());
+    }
     let endorsements = given.or(bundle.endorsements());
     let examination = examine(bundle.report(), &expected, &trust, &endorsements);
     print(&Report::of(name, &trust.policy_name, &examination, &expected), arguments.json)?;

@@ -122,22 +122,22 @@ fn at(text: &str) -> Time {
 #[tokio::test]
 async fn amds_certificate_and_list_are_fetched_once_and_verify_the_report() {
     let Some(corpus) = Corpus::open("fetching from AMD") else { return };
-    let item = corpus.item("snp-siena-v5-genoa-root");
+    let item = corpus.item("snp-milan-v3-oak-oc-release");
     let read = |name| std::fs::read(corpus.file(item, name).unwrap()).unwrap();
     let (report, leaf) = (read("report.bin"), read("leaf.der"));
-    let crl = std::fs::read(corpus.path("crl/amd-genoa/crl.der")).unwrap();
+    let crl = std::fs::read(corpus.path("crl/amd-milan/crl.der")).unwrap();
     let chip = item["fields"]["chip_id"].as_str().unwrap();
-    let certificate = format!("/vcek/v1/Genoa/{chip}?blSPL=10&teeSPL=00&snpSPL=27&ucodeSPL=27");
+    let certificate = format!("/vcek/v1/Milan/{chip}?blSPL=04&teeSPL=00&snpSPL=24&ucodeSPL=219");
     let vendor = Vendor::start(HashMap::from([
         (certificate.clone(), (None, leaf.clone())),
-        ("/vcek/v1/Genoa/crl".to_owned(), (None, crl.clone())),
+        ("/vcek/v1/Milan/crl".to_owned(), (None, crl.clone())),
     ]))
     .await;
     let mut problems = Vec::new();
     let found = vendor.library.sev_snp(&report, Endorsements::default(), false, &mut problems).await;
     assert!(problems.is_empty(), "{problems:?}");
     assert_eq!((found.vek.as_deref(), found.crls.as_slice()), (Some(leaf.as_slice()), [crl].as_slice()));
-    assert_eq!(vendor.asked(), [certificate, "/vcek/v1/Genoa/crl".to_owned()]);
+    assert_eq!(vendor.asked(), [certificate, "/vcek/v1/Milan/crl".to_owned()]);
     let policy = Policy::embedded("hardware").unwrap();
     let expected = Expected::nothing();
     let input = SevSnp {
@@ -146,7 +146,7 @@ async fn amds_certificate_and_list_are_fetched_once_and_verify_the_report() {
         crls: &[&found.crls[0]],
         policy: &policy,
         expected: &expected,
-        at: at("2026-11-21T00:00:00Z"),
+        at: at("2025-11-01T00:00:00Z"),
     };
     let verdict = check::sev_snp(input);
     assert!(verdict.is_accepted(), "{verdict:?}");

@@ -13,9 +13,7 @@ pub(super) fn judge(trust: &Trust, channel: &Channel, findings: &mut Findings) {
     findings.leave(Subject::Configuration, "no register holds the digest of the deployment document");
     findings.leave(Subject::Model, "the appliance checks it, but nothing proves the appliance");
     label_keys(channel, findings);
-    if !findings.is_refused(Subject::Freshness) {
-        findings.leave(Subject::Freshness, "the report answers this nonce, but no hardware signed it");
-    }
+    findings.leave(Subject::Freshness, "the report answers this nonce, but no hardware signed it");
     if trust.allow_no_tee {
         findings.leave(Subject::Hardware, "platform `none`: no TEE; accepted because of --allow-no-tee");
     } else if check::none(&trust.policy).is_accepted() {
@@ -27,9 +25,6 @@ pub(super) fn judge(trust: &Trust, channel: &Channel, findings: &mut Findings) {
 }
 
 fn label_keys(channel: &Channel, findings: &mut Findings) {
-    if findings.is_refused(Subject::Keys) {
-        return;
-    }
     match channel {
         Channel::Tls { demanded: true, .. } => {
             findings.accept(Subject::Keys, "the TLS key is the one you demanded, and it is in the keyset");

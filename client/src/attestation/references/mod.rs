@@ -48,7 +48,7 @@ pub enum Reference {
     /// An image of the user's own: its manifest counts because the user named it.
     Own {
         /// What the build wrote.
-        manifest: Manifest,
+        manifest: Box<Manifest>,
         /// Where it lies.
         path: String,
     },
@@ -86,7 +86,7 @@ impl Reference {
             return Err(ReferenceError::Unsigned);
         }
         match Manifest::parse(bytes) {
-            Ok(manifest) => Ok(Self::Own { manifest, path: path.to_owned() }),
+            Ok(manifest) => Ok(Self::Own { manifest: Box::new(manifest), path: path.to_owned() }),
             Err(ManifestError::Shape(_)) if !bytes.starts_with(b"{") => Err(ReferenceError::Kind),
             Err(error) => Err(ReferenceError::Manifest(error)),
         }

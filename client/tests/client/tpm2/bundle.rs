@@ -236,6 +236,13 @@ fn a_report_over_another_channel_is_refused() {
     bundle["tls"]["spki"] = format!("sha256:{}", "11".repeat(32)).into();
     named.bundle = named.write("bundle.json", bundle.to_string().as_bytes());
     named.refused(&["keys"], None);
+    // The channel that was saved, for somebody who demanded another.
+    let mut demanding = Named::right();
+    let seen = super::bundle()["tls"]["spki"].as_str().unwrap().to_owned();
+    demanding.more.extend(["--pin".to_owned(), seen]);
+    assert_eq!(demanding.verify().0, Some(0));
+    *demanding.more.last_mut().unwrap() = format!("sha256:{}", "11".repeat(32));
+    demanding.refused(&["keys"], None);
 }
 
 #[test]

@@ -63,3 +63,21 @@ pub fn wanted(report: &[u8]) -> Result<Wanted, Refusal> {
     );
     Ok(Wanted { endorsement: Some(place), crl })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revocation_lists_are_per_product_line_and_kind_of_key() {
+        assert_eq!(Product::Turin.crl_place(SigningKey::Vcek), "/vcek/v1/Turin/crl");
+        assert_eq!(Product::Milan.crl_place(SigningKey::Vlek), "/vlek/v1/Milan/crl");
+    }
+
+    #[test]
+    fn what_is_no_report_asks_for_nothing() {
+        for length in [0, 1183, 1184, 1185] {
+            assert!(wanted(&vec![0; length]).is_err());
+        }
+    }
+}

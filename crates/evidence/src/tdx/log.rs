@@ -98,3 +98,75 @@ fn replay<'a>(event_log: &'a [u8], quoted: &[[u8; 48]; 4]) -> Result<Log<'a>, Re
     Rule::T9.require(known, "the event log speaks of registers that a quote does not have")?;
     Ok(log)
 }
+
+#[cfg(test)]
+mod tests {
+    use measurements::event_log::{Digest, Format};
+
+    use super::*;
+
+    const IMAGE: [u8; 48] = [0x11; 48];
+
+    /// Register, type, what is measured, whether the data beside it is that.
+    type Told = (u32, EventType, Vec<u8>, bool);
+
+    fn event(told: &Told, place: usize) -> (Event<'_>, Vec<u8>) {
+        let (register, kind, measured, honest) = told;
+        // An application's digest is not that of its data.
+        let digest = if *kind == EventType::EFI_BOOT_SERVICES_APPLICATION {
+            measured.clone()
+        } else {
+            Algorithm::Sha384.digest(&[measured]).expect("a digest")
+        };
+        let data: &[u8] = if *honest { measured } else { b"something else" };
+        (Event { offset: place as u64, register: *register, kind: *kind, digests: Vec::new(), data }, digest)
+    }
+
+    fn judged(events: &[Told]) -> Result<(), Refusal> {
+        let pairs: Vec<_> = events.iter().enumerate().map(|(place, told)| event(told, place)).collect();
+        let events = pairs.iter().map(|(event, digest)| Event {
+            digests: vec![Digest { algorithm: Algorithm::Sha384, bytes: digest }],
+            ..event.clone()
+        });
+        let log =
+            Log { format: Format::CryptoAgile, algorithms: vec![Algorithm::Sha384], events: events.collect(), end: 0 };
+        judge_image(&log, &[&[0; 48], &IMAGE])
+    }
+
+    fn good() -> Vec<Told> {
+        vec![
+            (1, EventType::EFI_VARIABLE_DRIVER_CONFIG, b"Secure Boot".to_vec(), false),
+            (APPLICATIONS, EventType::EFI_ACTION, b"Calling EFI Application from Boot Option".to_vec(), true),
+            (APPLICATIONS, EventType::SEPARATOR, vec![0; 4], true),
+            (APPLICATIONS, EventType::EFI_BOOT_SERVICES_APPLICATION, IMAGE.to_vec(), true),
+            (KERNEL_INPUT, EventType::EVENT_TAG, Vec::new(), false),
+        ]
+    }
+
+    #[test]
+    fn one_application_that_is_the_image_is_accepted() {
+        assert_eq!(judged(&good()), Ok(()));
+    }
+
+    #[test]
+    fn no_other_or_another_application_is_refused() {
+        let with = |change: &dyn Fn(&mut Vec<Told>)| {
+            let mut events = good();
+            change(&mut events);
+            judged(&events).expect_err("it is refused").rule()
+        };
+        let application = |digest| (APPLICATIONS, EventType::EFI_BOOT_SERVICES_APPLICATION, digest, true);
+        for change in [
+            &(|events: &mut Vec<Told>| drop(events.remove(3))) as &dyn Fn(&mut Vec<Told>),
+            &|events| events.push(application(IMAGE.to_vec())),
+            &|events| events.push(application(vec![0x22; 48])),
+            // An option ROM, and an application that the log calls a separator.
+            &|events| events.push((APPLICATIONS, EventType::EFI_BOOT_SERVICES_DRIVER, b"ROM".to_vec(), true)),
+            &|events| events.push((APPLICATIONS, EventType::SEPARATOR, b"an application".to_vec(), false)),
+            // An initial ramdisk, whatever the log calls it.
+            &|events| events.push((KERNEL_INPUT, EventType::EVENT_TAG, b"a ramdisk".to_vec(), false)),
+        ] {
+            assert_eq!(with(change), Rule::T9);
+        }
+    }
+}
