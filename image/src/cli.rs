@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{build, config, machine, measure, report};
+use crate::{build, config, firmware, machine, measure, report};
 
 const EXAMPLES: &str = "\
 Examples:
   lethe-image build                                             make out/lethe.efi
   lethe-image config new --model model.gguf > lethe.toml        write a deployment document for a model
+  lethe-image firmware sev-snp                                  make out/OVMF.amdsev.fd from Debian's source
   lethe-image measure tpm2 --efi out/lethe.efi                  what a TPM will report for it
   lethe-image boot --model model.gguf --config lethe.toml       boot it here, console in this terminal
   lethe-image boot --model model.gguf --config lethe.toml --name demo --detach
@@ -34,6 +35,7 @@ enum Command {
     // What these say stands at their `Args`.
     Build(build::Args),
     Config(config::Args),
+    Firmware(firmware::Args),
     Measure(measure::Args),
     Events(measure::EventsArgs),
     /// Boot the image in a virtual machine on this computer
@@ -78,6 +80,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Build(args) => build::run(&args)?,
         Command::Config(args) => config::run(args)?,
+        Command::Firmware(args) => firmware::run(&args)?,
         Command::Measure(args) => measure::run(&args)?,
         Command::Events(args) => measure::run_events(&args)?,
         Command::Boot(args) => return machine::boot::run(&args),

@@ -4,6 +4,7 @@
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod firmware;
 pub mod kernel;
 pub mod machine;
 pub mod measure;

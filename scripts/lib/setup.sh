@@ -14,6 +14,7 @@ PACKAGES_BUILD="build-essential cmake clang libclang-dev pkg-config git linux-so
 PACKAGES_BOOT="qemu-system-x86 ovmf swtpm swtpm-tools"
 PACKAGES_MODEL="python3 python3-pip python3-venv unzip curl ca-certificates"
 PACKAGES_TEST="mtools dosfstools osslsigncode"
+PACKAGES_FIRMWARE="build-essential nasm acpica-tools uuid-dev python3 patch xz-utils curl ca-certificates"
 
 # need_packages NAME…: installs what is missing, saying so; sudo when not root.
 need_packages() {

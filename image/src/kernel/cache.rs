@@ -29,7 +29,7 @@ impl Cache {
     /// # Errors
     /// If there is no place for it, or it cannot be locked.
     pub fn open(progress: &Progress) -> anyhow::Result<Self> {
-        let folder = folder()?;
+        let folder = base()?.join("kernel");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join("lock");
         let lock = OpenOptions::new()
@@ -126,20 +126,21 @@ impl Cache {
     }
 }
 
-fn folder() -> anyhow::Result<PathBuf> {
+/// Where all caches of Lethe lie.
+///
+/// # Errors
+/// If the environment names no place.
+pub(crate) fn base() -> anyhow::Result<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     let base = base.with_context(|| {
-        advise(
-            "no place for the kernel cache: neither XDG_CACHE_HOME nor HOME is set",
-            "set XDG_CACHE_HOME to a folder",
-        )
+        advise("no place for a cache: neither XDG_CACHE_HOME nor HOME is set", "set XDG_CACHE_HOME to a folder")
     })?;
-    Ok(base.join("lethe/kernel"))
+    Ok(base.join("lethe"))
 }
 
 /// Applies a patch exactly as it is: no fuzz, no backups, nothing asked.
-fn apply(source: &Path, patch: &str) -> anyhow::Result<()> {
+pub(crate) fn apply(source: &Path, patch: &str) -> anyhow::Result<()> {
     let mut command = Command::new("patch");
     command
         .args(["--strip=1", "--fuzz=0", "--forward", "--batch", "--silent", "--no-backup-if-mismatch", "--directory"])
@@ -154,7 +155,8 @@ fn apply(source: &Path, patch: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command) -> anyhow::Result<()> {
+/// Runs a program that says itself what went wrong.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {program}"))?;
     ensure!(status.success(), "{program} ended with {status}");
