@@ -39,6 +39,7 @@ pub fn probe() -> anyhow::Result<Versions> {
     if !Path::new(LIBUUID).exists() {
         missing.push("uuid-dev");
     }
+    missing.sort_unstable();
     missing.dedup();
     let packages = missing.join(" ");
     ensure!(
