@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed helper is a failed test")]
 
 use std::fs;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus};
@@ -49,6 +50,7 @@ fn child() {
     match profile {
         "image" => drop(seccomp::filter(Profile::Image).unwrap()),
         "host" => drop(seccomp::filter(Profile::Host).unwrap()),
+        "reports" => drop(seccomp::filter(Profile::ImageWithReports).unwrap()),
         "free" => {}
         _ => unreachable!(),
     }
@@ -57,6 +59,14 @@ fn child() {
         match call {
             "nothing" => 0,
             "open" => libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/etc/passwd".as_ptr(), libc::O_RDONLY),
+            "open what is there" => {
+                let file = libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/dev/null".as_ptr(), libc::O_RDWR);
+                libc::c_long::from(file < 0)
+            }
+            "create" => {
+                let flags = libc::O_WRONLY | libc::O_CREAT;
+                libc::syscall(libc::SYS_openat, libc::AT_FDCWD, c"/dev/null".as_ptr(), flags, 0)
+            }
             "socket" => libc::syscall(libc::SYS_socket, libc::AF_INET, libc::SOCK_STREAM, 0),
             "connect" => libc::syscall(libc::SYS_connect, 0, 0, 0),
             "bind" => libc::syscall(libc::SYS_bind, 0, 0, 0),
@@ -83,6 +93,7 @@ fn child() {
             }
             "threads and memory" => libc::c_long::from(!threads_and_memory_work()),
             "files" => libc::c_long::from(!only_listed_files_open()),
+            "report files" => libc::c_long::from(!only_report_files_are_written()),
             "host privileges" => libc::c_long::from(!alone(host_mode_renounces)),
             "image privileges" => libc::c_long::from(!alone(a_thread_started_before_loses_privileges)),
             _ => unreachable!(),
@@ -122,7 +133,12 @@ fn threads_and_memory_work() -> bool {
 /// `/proc/self` is listed; the binary itself, and any other place, is not.
 fn only_listed_files_open() -> bool {
     let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).unwrap();
-    let reachable = Reachable { read: vec![PathBuf::from("/proc")], socket_directory: None, bind: Some(free.port()) };
+    let reachable = Reachable {
+        read: vec![PathBuf::from("/proc")],
+        reports: None,
+        socket_directory: None,
+        bind: Some(free.port()),
+    };
     if files::confine(&reachable, false).unwrap() == Confinement::None {
         eprintln!("this kernel has no Landlock: nothing to see");
         return true;
@@ -136,6 +152,31 @@ fn only_listed_files_open() -> bool {
         && thread::spawn(|| fs::read("/etc/passwd").is_err()).join().unwrap()
         && std::net::TcpListener::bind("127.0.0.1:0").is_err()
         && std::net::TcpListener::bind(free).is_ok()
+}
+
+/// The directory of reports is a descriptor: its files are written though its path is gone, and no other file is.
+fn only_report_files_are_written() -> bool {
+    let parent = std::env::temp_dir().join(format!("lethe-reports-{}", std::process::id()));
+    let (entry, moved) = (parent.join("entry"), parent.join("moved"));
+    fs::create_dir_all(&entry).unwrap();
+    fs::write(entry.join("inblob"), "").unwrap();
+    fs::write(parent.join("other"), "").unwrap();
+    let directory = fs::File::open(&entry).unwrap();
+    fs::rename(&entry, &moved).unwrap();
+    let read = vec![PathBuf::from("/proc")];
+    let reachable = Reachable { read, reports: Some(directory.as_fd()), socket_directory: None, bind: None };
+    if files::confine(&reachable, false).unwrap() == Confinement::None {
+        eprintln!("this kernel has no Landlock: nothing to see");
+        return true;
+    }
+    let write = |path: &std::path::Path| fs::OpenOptions::new().write(true).open(path).is_ok();
+    let beneath = PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd()));
+    write(&beneath.join("inblob"))
+        && fs::read(beneath.join("inblob")).is_ok()
+        && fs::write(beneath.join("new"), "x").is_err()
+        && fs::create_dir(beneath.join("new")).is_err()
+        && fs::remove_file(beneath.join("inblob")).is_err()
+        && !write(&parent.join("other"))
 }
 
 /// Runs `case` in a fork, whose only thread is this one: the test harness has another, which keeps its privileges.
@@ -229,6 +270,15 @@ fn only_host_mode_may_remove_a_file() {
 #[test]
 fn landlock_leaves_only_what_is_listed() {
     succeeds("free files");
+}
+
+#[test]
+fn a_machine_that_is_asked_for_reports_opens_their_files_and_makes_none() {
+    succeeds("reports open what is there");
+    is_killed("reports create");
+    is_killed("image open what is there");
+    is_killed("host open what is there");
+    succeeds("free report files");
 }
 
 #[test]

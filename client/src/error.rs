@@ -50,6 +50,26 @@ pub enum UsageError {
         #[source]
         source: io::Error,
     },
+    /// A file that is larger than anything of its kind.
+    #[error("{path} is larger than {limit} bytes")]
+    TooLarge {
+        /// Which one.
+        path: String,
+        /// The limit.
+        limit: u64,
+    },
+    /// A policy.
+    #[error("{name} is not a policy")]
+    Policy {
+        /// Name or path.
+        name: String,
+        /// What is wrong with it.
+        #[source]
+        source: evidence::PolicyError,
+    },
+    /// An expected field.
+    #[error("that is not an expectation")]
+    Expectation(#[source] evidence::ExpectedError),
     /// Listening where the whole network can reach the proxy.
     #[error("{address} is reachable from other machines")]
     RemoteListener {
@@ -116,6 +136,9 @@ pub enum Refusal {
     /// Nothing is proven.
     #[error("the appliance runs without a TEE (platform `none`): nothing proves what it is")]
     NoTee,
+    /// Evidence that was checked and does not hold.
+    #[error(transparent)]
+    Evidence(#[from] evidence::Refusal),
     /// Evidence that this version cannot judge.
     #[error("this client cannot verify `{0}` evidence yet")]
     UnknownTee(String),

@@ -58,7 +58,12 @@ fn help_usage(error: &UsageError) -> Option<&'static str> {
              that address may ask"
         }
         UsageError::NoQuestion => "give it with --ask TEXT, or on standard input",
+        UsageError::Policy { .. } => {
+            "`lethe policy show standard` prints one; `lethe policy show --help` says how to write your own"
+        }
+        UsageError::Expectation(_) => "`lethe check … --json` on accepted evidence lists the fields",
         UsageError::File { .. }
+        | UsageError::TooLarge { .. }
         | UsageError::Listen { .. }
         | UsageError::NoCertificate
         | UsageError::TokenName(_)
@@ -76,6 +81,9 @@ fn help_refusal(refusal: &Refusal) -> &'static str {
         Refusal::NoTee => {
             "it may be an ordinary program or a virtual machine whose host can read everything you send; if it is your own \
              machine, or a test without secrets, say so with --allow-no-tee"
+        }
+        Refusal::Evidence(_) => {
+            "nothing in this evidence is to be believed; `lethe policy show NAME` says what a policy asks, and why"
         }
         Refusal::UnknownTee(_) => "a newer client may; until then this appliance is refused even with --allow-no-tee",
         Refusal::Malformed(_) | Refusal::Version => {

@@ -11,6 +11,7 @@
     reason = "a build script has nobody to answer to but cargo, which shows its panic"
 )]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
@@ -55,10 +56,12 @@ fn main() {
     println!("cargo:rerun-if-changed=kernels");
     let ggml = ggml_source();
     let out = PathBuf::from(variable("OUT_DIR"));
+    let baseline = Path::new(&variable("DEP_LLAMA_GGML_CMAKE_DIR")).join("../libggml-cpu.a");
+    let baseline = symbols(&["--defined-only", "--extern-only"], &baseline);
     for (name, flags) in VARIANTS {
         let objects = compile(&ggml, &out.join(name), flags);
         let object = seal(name, &objects, &out.join(name));
-        check(name, &object);
+        check(name, &object, &baseline);
         archive(name, &object, &out);
     }
     println!("cargo:rustc-link-search=native={}", out.display());
@@ -77,10 +80,18 @@ fn ggml_source() -> PathBuf {
     Path::new(home.expect("CMake writes its source directory into its cache")).join("ggml")
 }
 
+/// File name extension, language standard, and which of [`SOURCES`] belong.
+type Group = (&'static str, &'static str, fn(&str) -> bool);
+
 fn compile(ggml: &Path, out: &Path, flags: &[&str]) -> Vec<PathBuf> {
     let source = ggml.join("src/ggml-cpu");
     let mut objects = Vec::new();
-    for (extension, standard) in [("c", "-std=gnu11"), ("cpp", "-std=gnu++17")] {
+    let groups: [Group; 3] = [
+        ("c", "-std=gnu11", |file| file.ends_with(".c")),
+        ("cpp", "-std=gnu++17", |file| file.ends_with(".cpp") && !file.starts_with("amx/")),
+        ("cpp", "-std=gnu++17", |file| file.starts_with("amx/")),
+    ];
+    for (extension, standard, belongs) in groups {
         let mut build = cc::Build::new();
         build.cpp(extension == "cpp").cpp_link_stdlib(None).out_dir(out).opt_level(3).pic(true).warnings(false);
         build.include(ggml.join("include")).include(ggml.join("src")).include(&source);
@@ -92,7 +103,7 @@ fn compile(ggml: &Path, out: &Path, flags: &[&str]) -> Vec<PathBuf> {
         if extension == "cpp" {
             // a "unique" symbol could not be hidden
             build.flag("-fno-gnu-unique");
-            if flags.contains(&"-D__AMX_TILE__") {
+            if flags.contains(&"-D__AMX_TILE__") && belongs("amx/") {
                 build.flag("-include").flag(concat!(env!("CARGO_MANIFEST_DIR"), "/kernels/tiles.h"));
             }
         }
@@ -101,7 +112,7 @@ fn compile(ggml: &Path, out: &Path, flags: &[&str]) -> Vec<PathBuf> {
         for flag in flags {
             build.flag(flag);
         }
-        let files = SOURCES.iter().filter(|file| Path::new(file).extension().is_some_and(|found| found == extension));
+        let files = SOURCES.iter().filter(|file| belongs(file));
         build.files(files.map(|file| source.join(file)));
         objects.extend(build.compile_intermediates());
     }
@@ -122,15 +133,27 @@ fn seal(name: &str, objects: &[PathBuf], out: &Path) -> PathBuf {
 }
 
 /// Nothing of a variant may run before it was chosen, and nothing of it may be found by another's name.
-fn check(name: &str, object: &Path) {
+fn check(name: &str, object: &Path, baseline: &BTreeSet<String>) {
     let sections = run(Command::new("objdump").arg("-h").arg(object));
     assert!(
         !sections.contains(".init_array") && !sections.contains(".ctors"),
         "variant {name} has constructors, which run on every processor"
     );
-    let symbols = run(Command::new("nm").args(["--defined-only", "--extern-only"]).arg(object));
-    let names: Vec<&str> = symbols.lines().filter_map(|line| line.split_whitespace().last()).collect();
-    assert_eq!(names, [format!("lethe_ggml_cpu_{name}")], "variant {name} shows other symbols");
+    let names = symbols(&["--defined-only", "--extern-only"], object);
+    assert!(names.iter().eq([&format!("lethe_ggml_cpu_{name}")]), "variant {name} shows other symbols: {names:?}");
+    let missing = symbols(&["--undefined-only"], object);
+    let taken: Vec<_> = missing.intersection(baseline).collect();
+    assert!(
+        taken.is_empty(),
+        "variant {name} would take these from the baseline's kernels: {taken:?} (is a source missing in SOURCES?)"
+    );
+}
+
+fn symbols(options: &[&str], file: &Path) -> BTreeSet<String> {
+    let text = run(Command::new("nm").args(options).arg(file));
+    // a line with one word names a member of an archive
+    let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    words.filter(|words| words.len() > 1).filter_map(|words| words.last().map(|&name| name.to_owned())).collect()
 }
 
 fn archive(name: &str, object: &Path, out: &Path) {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{build, config, firmware, machine, measure, report};
+use crate::{build, config, disk, firmware, machine, measure, release, report, reproduce};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -22,7 +22,7 @@ Examples:
 Exit status: 0 done, 1 failure, 2 wrong command line, 3 the machine refused to boot,
 4 the machine was not ready in time.";
 
-/// Builds, boots and measures Lethe images.
+/// Builds, boots, measures and releases Lethe images.
 #[derive(Debug, Parser)]
 #[command(name = "lethe-image", version, after_help = EXAMPLES, max_term_width = 120)]
 struct Cli {
@@ -34,10 +34,14 @@ struct Cli {
 enum Command {
     // What these say stands at their `Args`.
     Build(build::Args),
+    Reproduce(reproduce::Args),
     Config(config::Args),
     Firmware(firmware::Args),
     Measure(measure::Args),
     Events(measure::EventsArgs),
+    Release(release::Args),
+    Cosign(release::CosignArgs),
+    Disk(disk::Args),
     /// Boot the image in a virtual machine on this computer
     Boot(Box<machine::boot::Args>),
     /// List the machines of this user
@@ -79,10 +83,14 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Build(args) => build::run(&args)?,
+        Command::Reproduce(args) => return reproduce::run(&args),
         Command::Config(args) => config::run(args)?,
         Command::Firmware(args) => firmware::run(&args)?,
         Command::Measure(args) => measure::run(&args)?,
         Command::Events(args) => measure::run_events(&args)?,
+        Command::Release(args) => release::run(&args)?,
+        Command::Cosign(args) => release::run_cosign(&args)?,
+        Command::Disk(args) => disk::run(&args)?,
         Command::Boot(args) => return machine::boot::run(&args),
         Command::List(args) => machine::list::run(&args)?,
         Command::Logs(args) => machine::logs::run(&args)?,

@@ -4,9 +4,12 @@
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod disk;
 pub mod firmware;
 pub mod kernel;
 pub mod machine;
 pub mod measure;
 pub mod progress;
+pub mod release;
 pub mod report;
+pub mod reproduce;

@@ -68,6 +68,8 @@ class Server:
                     break
             except OSError:
                 time.sleep(0.05)
+        else:
+            sys.exit("the server does not start; see its log")
 
     def decode(self, tokens):
         """Tokens a second from the first to the last token of one stream."""

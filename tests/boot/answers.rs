@@ -12,50 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lethe_tests::guest::free_port;
+use lethe_tests::machine::Machine;
 use lethe_tests::{document, program};
-use serde_json::Value;
 use tempfile::TempDir;
-
-/// A detached machine, deleted when the test ends.
-struct Machine {
-    name: String,
-    url: String,
-    _directory: TempDir,
-}
-
-impl Machine {
-    fn boot(name: &str, model: &Path, tables: &str, extra: &[&str]) -> Self {
-        let directory = TempDir::new().expect("a directory for the document");
-        let config = directory.path().join("lethe.toml");
-        std::fs::write(&config, document::for_model(model, tables)).expect("the document is written");
-        let name = format!("test-{name}-{}", std::process::id());
-        let mut machine = Self { name, url: String::new(), _directory: directory };
-        let image = program::image();
-        let output = Command::new(program::program("lethe-image"))
-            .args(["boot", "--detach", "--name", &machine.name, "--image"])
-            .args([image.as_os_str(), "--model".as_ref(), model.as_os_str(), "--config".as_ref(), config.as_os_str()])
-            .args(extra)
-            .output()
-            .expect("lethe-image starts");
-        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), machine.log());
-        let list = program::run("lethe-image", &["list", "--json"]);
-        let list: Value = serde_json::from_slice(&list.stdout).expect("the list is JSON");
-        let list = list.as_array().expect("a list of machines");
-        let entry = list.iter().find(|entry| entry["name"] == machine.name.as_str()).expect("our machine is listed");
-        machine.url = entry["url"].as_str().expect("it has an address").to_owned();
-        machine
-    }
-
-    fn log(&self) -> String {
-        String::from_utf8_lossy(&program::run("lethe-image", &["logs", &self.name]).stdout).into_owned()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = program::run("lethe-image", &["delete", &self.name, "--force"]);
-    }
-}
 
 /// A cache that is small enough to be cleared quickly in emulation.
 const SMALL: &str = "[engine]\ncontext_tokens = 256\nparallel_sequences = 1\n";
@@ -135,7 +94,16 @@ fn a_machine_from_ovmf_with_a_tpm_answers() {
     let start = Instant::now();
     let machine = Machine::boot("ovmf", &program::tiny_model(), "", &["--firmware", "ovmf", "--tee", "tpm2"]);
     eprintln!("lethe-image boot to ready, OVMF and swtpm, tiny model: {:.2} s", start.elapsed().as_secs_f64());
-    ask(&machine.url, "hello", "8");
+    let question = r#"{"model": "test/model", "max_tokens": 8, "messages": [{"role": "user", "content": "hello"}]}"#;
+    let output = Command::new("curl")
+        .args(["--silent", "--show-error", "--fail", "--insecure", "--max-time", "60"])
+        .args(["--header", "content-type: application/json", "--data", question])
+        .arg(format!("{}/v1/chat/completions", machine.url))
+        .output()
+        .expect("curl is installed");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("an answer is JSON");
+    assert!(answer["usage"]["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{answer}");
 }
 
 #[test]

@@ -53,6 +53,14 @@ fn by_boot_option(image: PathBuf) -> Guest {
     plan.start()
 }
 
+#[test]
+fn a_foreign_command_line_changes_nothing() {
+    let mut plan = plan(program::image());
+    let foreign = "rdinit=/nothing init=/nothing panic=1 console=null GGML_BACKEND_PATH=/nothing lethe.port=1";
+    plan.machine.attack.cmdline = Some(foreign.to_owned());
+    our_program_runs(plan.start());
+}
+
 fn foreign_program_runs(mut guest: Guest) {
     guest.line(foreign::MARK);
 }

@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lethe_image::machine::arguments::arguments;
-use lethe_image::machine::description::{Accel, Attack, Firmware, Load, Machine, Network, Tee};
+use lethe_image::machine::description::{Accel, Attack, Bus, Firmware, Load, Machine, Network, Tee};
 use lethe_image::machine::name::Name;
 use tempfile::TempDir;
 
@@ -95,6 +95,13 @@ impl Plan {
             self.file(&format!("esp/{name}"), bytes);
         }
         self.machine.load = Load::Esp(self.directory.path().join("esp"));
+        self
+    }
+
+    /// Boots from a raw disk of these bytes and with no other document, not with `-kernel`.
+    pub fn disk(&mut self, disk: &[u8], bus: Bus) -> &mut Self {
+        self.machine.load = Load::Disk { file: self.file("disk.raw", disk), bus };
+        self.machine.document = None;
         self
     }
 

@@ -12,5 +12,6 @@
 pub mod document;
 pub mod foreign;
 pub mod guest;
+pub mod machine;
 pub mod program;
 pub mod scan;

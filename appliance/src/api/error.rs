@@ -86,6 +86,12 @@ pub enum ApiError {
         /// Seconds after which a place is likely.
         retry_after_s: u32,
     },
+    /// Too many requests for evidence are waiting.
+    #[error("too many requests for evidence are waiting")]
+    EvidenceBusy,
+    /// The machine gives no evidence.
+    #[error("the machine gives no evidence")]
+    NoEvidence,
     /// The engine makes no progress.
     #[error("the engine is not ready")]
     NotReady,
@@ -162,6 +168,8 @@ impl ApiError {
             Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, INVALID, "body_too_large"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, INVALID, "unsupported_media_type"),
             Self::QueueFull { .. } => (StatusCode::TOO_MANY_REQUESTS, RATE, "queue_full"),
+            Self::EvidenceBusy => (StatusCode::TOO_MANY_REQUESTS, RATE, "queue_full"),
+            Self::NoEvidence => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "no_evidence"),
             Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "not_ready"),
             Self::TimeBudget => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "time_budget_exceeded"),
             Self::Engine => (StatusCode::INTERNAL_SERVER_ERROR, SERVER, "engine_failed"),
@@ -185,12 +193,15 @@ impl ApiError {
     fn header(&self) -> Option<(HeaderName, HeaderValue)> {
         /// After an engine that stands still the machine restarts or recovers; sooner makes no sense.
         const NOT_READY_S: u32 = 10;
+        /// By then a queue of requests for evidence has moved.
+        const EVIDENCE_S: u32 = 1;
         match self {
             Self::Unauthorized => Some((header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))),
             Self::MethodNotAllowed { allowed } => {
                 HeaderValue::from_str(allowed.as_str()).ok().map(|allowed| (header::ALLOW, allowed))
             }
             Self::QueueFull { retry_after_s } => Some((header::RETRY_AFTER, HeaderValue::from(*retry_after_s))),
+            Self::EvidenceBusy => Some((header::RETRY_AFTER, HeaderValue::from(EVIDENCE_S))),
             Self::NotReady => Some((header::RETRY_AFTER, HeaderValue::from(NOT_READY_S))),
             _ => None,
         }

@@ -30,7 +30,7 @@ pub(super) fn answer(state: &State, query: Option<&str>) -> Result<Answer, ApiEr
     let health = Health {
         live: true,
         ready,
-        platform: origin.platform.name(),
+        platform: state.identity().tee_type().name(),
         host_mode: origin.host_mode,
         insecure_host: origin.insecure_host,
     };

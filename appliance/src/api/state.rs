@@ -26,12 +26,16 @@ pub struct Parts {
     pub events: Arc<dyn EventSink>,
 }
 
+/// How many requests for evidence may wait. One after the other is answered, each in milliseconds to seconds.
+const EVIDENCE_QUEUE: usize = 16;
+
 /// What all requests share.
 pub struct State {
     parts: Parts,
     fingerprint: String,
     started: u64,
     bodies: Arc<Semaphore>,
+    evidence: Arc<Semaphore>,
 }
 
 impl State {
@@ -45,7 +49,13 @@ impl State {
         // bodies of requests that could be queued, and some more that are on their way
         let bodies = limits.queue_requests.saturating_add(parts.document.engine.parallel_sequences).saturating_add(32);
         let bodies = usize::try_from(bodies).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
-        Arc::new(Self { fingerprint, started: unix_seconds(), bodies: Arc::new(Semaphore::new(bodies)), parts })
+        Arc::new(Self {
+            fingerprint,
+            started: unix_seconds(),
+            bodies: Arc::new(Semaphore::new(bodies)),
+            evidence: Arc::new(Semaphore::new(EVIDENCE_QUEUE)),
+            parts,
+        })
     }
 
     /// The scheduler.
@@ -76,6 +86,18 @@ impl State {
     #[must_use]
     pub fn clients(&self) -> &Clients {
         &self.parts.document.clients
+    }
+
+    /// Keys, keyset and evidence, to be taken to another thread.
+    #[must_use]
+    pub fn identity_handle(&self) -> Arc<Identity> {
+        Arc::clone(&self.parts.identity)
+    }
+
+    /// Places for requests for evidence, waiting ones included.
+    #[must_use]
+    pub const fn evidence(&self) -> &Arc<Semaphore> {
+        &self.evidence
     }
 
     /// The model and its names.

@@ -61,10 +61,12 @@ impl Stage {
 /// One `key=value` behind a stage. Each kind of value is listed: there is none for text of a client.
 #[derive(Debug, Clone, Copy)]
 pub enum Fact<'a> {
-    /// What the machine is: `none`, later `sev-snp`, `tdx`, `tpm2`.
+    /// What the machine is: `none`, `sev-snp`, `tdx`, `tpm2`.
     Platform(&'a str),
     /// Where the document came from: `fw_cfg`, `disk`, `image`, `file`.
     Source(&'a str),
+    /// What ties it to the machine: `host-data`, `mrconfigid`, `pcr12`, `image`, `none`.
+    Binding(&'a str),
     /// SHA-256 of the document's bytes.
     Sha256(&'a [u8; 32]),
     /// Bytes that are copied, and how many there are.
@@ -93,6 +95,7 @@ impl fmt::Display for Fact<'_> {
         match self {
             Self::Platform(name) => write!(f, "platform={name}"),
             Self::Source(name) => write!(f, "source={name}"),
+            Self::Binding(name) => write!(f, "binding={name}"),
             Self::Sha256(digest) => write!(f, "sha256={}", hex::encode(digest)),
             Self::Copied { copied, of } => write!(f, "copied={copied} of={of}"),
             // A header's text is the model publisher's: shown as far as it is a plain name.

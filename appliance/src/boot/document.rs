@@ -6,11 +6,11 @@
 use std::io::{self, Read};
 
 use deployment::{Document, DocumentError, MAX_BYTES};
+use tee::{Binding, Origin, Tee, TeeError};
 
 use super::Refused;
 use super::disks::{self, Content, DiskError};
 use super::mounts::Mounted;
-use super::platform::Platform;
 use super::system::{Disk, System};
 
 /// Where a document baked into the image lies in the initramfs. The image measurement covers it.
@@ -55,6 +55,8 @@ pub struct Bound {
     pub bytes: Vec<u8>,
     /// Where it was.
     pub source: Source,
+    /// What ties it to the machine.
+    pub binding: Binding,
 }
 
 /// Why there is no document to go by.
@@ -92,6 +94,9 @@ pub enum FindError {
     /// It does not parse, or says something that is not allowed.
     #[error(transparent)]
     Invalid(DocumentError),
+    /// The machine is bound to another one, or is not one to serve on.
+    #[error(transparent)]
+    Machine(#[from] TeeError),
 }
 
 impl From<FindError> for Refused {
@@ -103,6 +108,7 @@ impl From<FindError> for Refused {
             FindError::Read { .. } | FindError::Disks(_) => "document-read",
             FindError::Unwrap(_) => "document-disk",
             FindError::Invalid(_) => "document-invalid",
+            FindError::Machine(error) => error.code(),
         };
         Self::new(code, &error)
     }
@@ -111,27 +117,25 @@ impl From<FindError> for Refused {
 /// Finds the document, binds it to the platform, and only then parses it.
 ///
 /// # Errors
-/// [`FindError`] if there is not exactly one, or it is not valid.
-pub fn find(system: &impl System, _: &Mounted, platform: Platform) -> Result<Bound, FindError> {
+/// [`FindError`] if there is not exactly one, it is not the machine's, or it is not valid.
+pub fn find(system: &impl System, _: &Mounted, machine: &dyn Tee) -> Result<Bound, FindError> {
     let (source, bytes) = locate(system)?;
-    bind(source, bytes, platform)
+    bind(source, bytes, machine)
 }
 
-/// Judges bytes that were read from `source`: length, digest against the platform, then their meaning.
+/// Judges bytes that were read from `source`: length, digest against the machine's register, then their meaning.
 ///
 /// # Errors
-/// [`FindError::TooLong`] or [`FindError::Invalid`].
-pub fn bind(source: Source, bytes: Vec<u8>, platform: Platform) -> Result<Bound, FindError> {
+/// [`FindError::TooLong`], [`FindError::Machine`] or [`FindError::Invalid`].
+pub fn bind(source: Source, bytes: Vec<u8>, machine: &dyn Tee) -> Result<Bound, FindError> {
     if bytes.len() > MAX_BYTES {
         return Err(FindError::TooLong);
     }
     let sha256 = deployment::digest_sha256(&bytes);
-    match platform {
-        // No register to compare with: clients see the digest in the evidence and that nothing binds it.
-        Platform::None => {}
-    }
+    let origin = if source == Source::Image { Origin::Image } else { Origin::Host };
+    let binding = machine.bind(&bytes, origin)?;
     let document = deployment::parse(&bytes).map_err(FindError::Invalid)?;
-    Ok(Bound { document, sha256, bytes, source })
+    Ok(Bound { document, sha256, bytes, source, binding })
 }
 
 /// Reads the document from the one place that has it.
@@ -190,7 +194,7 @@ mod tests {
 
     fn found(system: &Fake) -> Result<Bound, Refused> {
         let mounted = mount_all(system).unwrap();
-        find(system, &mounted, Platform::None).map_err(Refused::from)
+        find(system, &mounted, &tee::NoTee).map_err(Refused::from)
     }
 
     fn with_files(files: &[(&str, &[u8])]) -> Fake {

@@ -83,7 +83,11 @@ pub fn load(mut stored: Stored, document: &Document, end: llama::EndHook) -> Res
     Ok(Loaded { scheduler, template, architecture: header.architecture.name(), kernels: backend.kernels(), checked_in })
 }
 
-fn kernels(wanted: deployment::Kernels) -> Result<llama::Kernels, LoadingError> {
+/// The kernels that a document asks for.
+///
+/// # Errors
+/// [`LoadingError::Kernels`] if the processor does not run them.
+pub(super) fn kernels(wanted: deployment::Kernels) -> Result<llama::Kernels, LoadingError> {
     let kernels = match wanted {
         deployment::Kernels::Auto => llama::Kernels::best(),
         deployment::Kernels::Baseline => llama::Kernels::Baseline,

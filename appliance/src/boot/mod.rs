@@ -19,6 +19,7 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use console::{Console, Fact, Stage};
 use deployment::Document;
@@ -27,6 +28,7 @@ use document::Bound;
 use model::{ModelError, Once};
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::termios::tcdrain;
+use platform::Machine;
 
 pub use refused::Refused;
 pub use system::{Disk, Linux, System};
@@ -36,6 +38,7 @@ use crate::lockdown;
 use crate::lockdown::files::Reachable;
 use crate::lockdown::memory::{self, MemoryError, MemoryLocked};
 use crate::lockdown::policy::Profile;
+use crate::lockdown::privileges::SERVER_ID;
 
 /// Runs as PID 1 and never returns: it serves, or prints one refusal and powers the machine off.
 pub fn run() -> ! {
@@ -56,13 +59,13 @@ pub fn run() -> ! {
 fn boot(system: &Linux, console: Console) -> Result<Infallible, Refused> {
     let mounted = mounts::mount_all(system)?;
     console.stage(Stage::Mounts, &[Fact::Count("mounts", mounts::MOUNTS.len())]);
-    let platform = platform::open(&mounted);
-    console.stage(Stage::Platform, &[Fact::Platform(platform.name())]);
-    let bound = document::find(system, &mounted, platform)?;
-    console.stage(Stage::Document, &[Fact::Source(bound.source.name()), Fact::Sha256(&bound.sha256)]);
+    let machine = platform::open(&mounted)?;
+    console.stage(Stage::Platform, &[Fact::Platform(machine.platform().name())]);
+    let bound = document::find(system, &mounted, &*machine)?;
+    show_document(&bound, console);
     let memory = lock_memory(system, false)?;
     console.stage(Stage::Memory, &[]);
-    let identity = establish(&bound, platform, false, &memory)?;
+    let identity = establish(&bound, Arc::clone(&machine), &memory)?;
     console.stage(Stage::Keys, &[]);
     console.spki(identity.tls().spki_sha256());
 
@@ -70,8 +73,13 @@ fn boot(system: &Linux, console: Console) -> Result<Infallible, Refused> {
     let (_, disk) = disks::wait_for(system, Content::Model).map_err(ModelError::Disks)?.ok_or(ModelError::Missing)?;
     mounts::unmount_unneeded(system, mounted)?;
     let port = bound.document.listen.address.port();
-    let reachable = Reachable { read: vec![PathBuf::from("/proc")], socket_directory: None, bind: Some(port) };
-    let begun = lockdown::renounce(Profile::Image, &reachable)?;
+    let (profile, reports) = match machine.directory() {
+        Some(directory) => (Profile::ImageWithReports, Some(directory)),
+        None => (Profile::Image, None),
+    };
+    let read = vec![PathBuf::from("/proc")];
+    let reachable = Reachable { read, reports, socket_directory: None, bind: Some(port) };
+    let begun = lockdown::renounce(profile, &reachable)?;
     let loaded = load_model(disk, &bound.document, console, engine_gave_up)?;
 
     let network = network::bring_up(&bound.document.network, console)?;
@@ -79,7 +87,8 @@ fn boot(system: &Linux, console: Console) -> Result<Infallible, Refused> {
     let socket = serving::bind_tcp(bound.document.listen.address)?;
     show_evidence(&identity, console)?;
     let server = serving::Server::assemble(bound.document, identity, loaded)?;
-    let confined = lockdown::confine(Profile::Image, begun)?;
+    machine.hand_over(SERVER_ID, SERVER_ID)?;
+    let confined = lockdown::confine(profile, begun)?;
     console.stage(Stage::Lockdown, &[Fact::Count("threads", confined.threads), Fact::Count("rules", confined.rules)]);
     let opened = |port: Option<u16>| {
         console.stage(Stage::Serving, &[]);
@@ -103,24 +112,21 @@ pub fn lock_memory(system: &impl System, tolerant: bool) -> Result<MemoryLocked,
 ///
 /// # Errors
 /// A refusal with the code `keys`.
-fn establish(
-    bound: &Bound,
-    platform: platform::Platform,
-    host_mode: bool,
-    memory: &MemoryLocked,
-) -> Result<Identity, Refused> {
-    Identity::establish(&bound.document, origin(bound, platform, host_mode, memory)).map_err(refused_keys)
+fn establish(bound: &Bound, machine: Machine, memory: &MemoryLocked) -> Result<Identity, Refused> {
+    let identity = Identity::establish(&bound.document, origin(bound, false, memory)).map_err(refused_keys)?;
+    Ok(identity.on(machine, bound.binding, bound.bytes.clone()))
+}
+
+/// The document is found, judged and read.
+pub fn show_document(bound: &Bound, console: Console) {
+    let binding = Fact::Binding(bound.binding.name());
+    console.stage(Stage::Document, &[Fact::Source(bound.source.name()), Fact::Sha256(&bound.sha256), binding]);
 }
 
 /// What evidence says about this boot beside its keys.
 #[must_use]
-pub fn origin(bound: &Bound, platform: platform::Platform, host_mode: bool, memory: &MemoryLocked) -> Origin {
-    Origin {
-        platform: platform.tee_type(),
-        host_mode,
-        insecure_host: !memory.missing().is_empty(),
-        document_sha256: bound.sha256,
-    }
+pub fn origin(bound: &Bound, host_mode: bool, memory: &MemoryLocked) -> Origin {
+    Origin { host_mode, insecure_host: !memory.missing().is_empty(), document_sha256: bound.sha256 }
 }
 
 /// A refusal for keys that could not be made or read.
@@ -142,7 +148,7 @@ pub fn load_model(
     let of = document.model.size_bytes;
     let progress = |copied| console.progress(Stage::Model, &[Fact::Copied { copied, of }]);
     let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let twice = document.engine.repack && llama::Kernels::best().repacks();
+    let twice = document.engine.repack && loading::kernels(document.engine.kernels)?.repacks();
     model::require_memory(&document.model, if twice { 2 } else { 1 }, &meminfo)?;
     progress(0);
     let stored = model::store(Once::new(source), &document.model, progress)?;
@@ -169,7 +175,7 @@ pub fn load_model(
 /// A refusal with the code `evidence`.
 pub fn show_evidence(identity: &Identity, console: Console) -> Result<(), Refused> {
     identity.report(None).map_err(|error| Refused::new("evidence", &error))?;
-    console.stage(Stage::Evidence, &[Fact::Platform(identity.origin().platform.name())]);
+    console.stage(Stage::Evidence, &[Fact::Platform(identity.platform().name())]);
     Ok(())
 }
 

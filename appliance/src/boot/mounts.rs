@@ -24,7 +24,7 @@ const INERT: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC);
 
 /// Everything that is mounted, in order. There is no /tmp, no /run, no disk and nothing writable that a program could
 /// be put into: the root itself is the kernel's ramfs and is made read-only.
-pub const MOUNTS: [Mount; 3] = [
+pub const MOUNTS: [Mount; 5] = [
     // /proc/swaps, /proc/self/fd (how the model's memory is named to the engine) and /proc/self/task (how the lockdown
     // is checked on every thread). hidepid=invisible, because no thread has business with another process.
     Mount {
@@ -40,11 +40,21 @@ pub const MOUNTS: [Mount; 3] = [
         flags: INERT.union(MsFlags::MS_NODEV).union(MsFlags::MS_RDONLY),
         options: None,
     },
-    // Nodes of the disks. The one mount where device nodes must work; unmounted before serving.
+    // The TPM's event log. Read-only; goes with /sys.
+    Mount {
+        fstype: "securityfs",
+        target: "/sys/kernel/security",
+        flags: INERT.union(MsFlags::MS_NODEV).union(MsFlags::MS_RDONLY),
+        options: None,
+    },
+    // Reports of SEV-SNP and TDX are asked for by writing there. It goes with /sys; where it is needed while serving, one
+    // directory of it stays open.
+    Mount { fstype: "configfs", target: "/sys/kernel/config", flags: INERT.union(MsFlags::MS_NODEV), options: None },
+    // Nodes of the disks and the TPM. The one mount where device nodes must work; unmounted before serving.
     Mount { fstype: "devtmpfs", target: "/dev", flags: INERT, options: None },
 ];
 
-/// What serving does not need. Open files in them (the console) stay open.
+/// What serving does not need, with what is mounted inside. Open files in them (the console, the TPM) stay open.
 pub const UNMOUNTED_BEFORE_SERVING: [&str; 2] = ["/sys", "/dev"];
 
 /// Proof that [`MOUNTS`] are there.
@@ -135,8 +145,10 @@ mod tests {
     fn the_table_is_mounted_in_order() {
         let system = Fake::default();
         mount_all(&system).unwrap();
-        let [proc, sys, dev] = ["/proc", "/sys", "/dev"].map(|target| Call::Mount(target.to_owned()));
-        assert_eq!(system.calls(), [proc, sys, dev, Call::RootReadOnly]);
+        let targets = ["/proc", "/sys", "/sys/kernel/security", "/sys/kernel/config", "/dev"];
+        let mut calls: Vec<_> = targets.map(|target| Call::Mount(target.to_owned())).into();
+        calls.push(Call::RootReadOnly);
+        assert_eq!(system.calls(), calls);
     }
 
     #[test]
@@ -145,7 +157,7 @@ mod tests {
         let refused = Refused::from(mount_all(&system).unwrap_err());
         assert_eq!(refused.code(), "mount");
         assert!(refused.reason().starts_with("cannot mount sysfs on /sys: "), "{refused}");
-        assert_eq!(system.calls().len(), 2, "devtmpfs was not tried");
+        assert_eq!(system.calls().len(), 2, "nothing later was tried");
     }
 
     #[test]
@@ -153,7 +165,7 @@ mod tests {
         let system = Fake::default();
         let mounted = mount_all(&system).unwrap();
         unmount_unneeded(&system, mounted).unwrap();
-        assert_eq!(&system.calls()[4..], ["/sys", "/dev"].map(|target| Call::Unmount(target.to_owned())));
+        assert_eq!(&system.calls()[6..], ["/sys", "/dev"].map(|target| Call::Unmount(target.to_owned())));
 
         let system = Fake { fails: Some(Call::Unmount("/dev".to_owned())), ..Fake::default() };
         let mounted = mount_all(&system).unwrap();

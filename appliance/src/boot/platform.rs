@@ -1,34 +1,31 @@
 //! What kind of machine this is, and so what evidence it can give.
 
-use protocol::TeeType;
+use std::sync::Arc;
 
+use tee::{NoTee, Places, Tee, TeeError};
+
+use super::Refused;
 use super::mounts::Mounted;
 
-/// The machine's kind. There is no pretended one: a test that needs a hardware signer brings its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Platform {
-    /// No evidence: any machine, and every start in host mode. Clients refuse it unless told otherwise.
-    None,
+/// The machine as a source of evidence. There is no pretended one: a test that needs a hardware signer brings its own.
+pub type Machine = Arc<dyn Tee>;
+
+/// Finds the machine's kind and opens its devices.
+///
+/// # Errors
+/// A refusal where a device is there and cannot be used: such a machine is not one without a TEE.
+pub fn open(_: &Mounted) -> Result<Machine, Refused> {
+    Ok(tee::open(&Places::default()).map(Arc::from)?)
 }
 
-impl Platform {
-    /// Name on the console, in `/health` and in evidence.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        self.tee_type().name()
-    }
-
-    /// The kind as evidence names it.
-    #[must_use]
-    pub const fn tee_type(self) -> TeeType {
-        match self {
-            Self::None => TeeType::None,
-        }
-    }
-}
-
-/// Finds the machine's kind. No driver for a TEE is asked yet, so the answer is always [`Platform::None`].
+/// Host mode: an ordinary program on somebody's machine, whose devices are not its own.
 #[must_use]
-pub fn open(_: &Mounted) -> Platform {
-    Platform::None
+pub fn none() -> Machine {
+    Arc::new(NoTee)
+}
+
+impl From<TeeError> for Refused {
+    fn from(error: TeeError) -> Self {
+        Self::new(error.code(), &error)
+    }
 }

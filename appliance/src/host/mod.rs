@@ -15,10 +15,11 @@ pub use activation::Announced;
 use arguments::{Command, HELP, Listen, Serve};
 use signals::Ends;
 use socket::{SocketError, SocketFile};
+use tee::Tee;
 
 use crate::boot::console::{self, Console, Event, Fact, Stage};
 use crate::boot::document::{self, Bound, Source};
-use crate::boot::platform::Platform;
+use crate::boot::platform;
 use crate::boot::serving::{BoundSocket, Server, bind_tcp};
 use crate::boot::{self, Linux, Refused};
 use crate::identity::{Identity, TlsIdentity};
@@ -63,20 +64,20 @@ pub fn run(announced: &Announced) -> ExitCode {
 
 /// The boot order of host mode: the image's, without mounts and network, and with files instead of disks.
 fn serve(arguments: &Serve, announced: &Announced, console: Console) -> Result<(), Refused> {
-    let platform = Platform::None;
-    console.stage(Stage::Platform, &[Fact::Platform(platform.name())]);
+    let machine = platform::none();
+    console.stage(Stage::Platform, &[Fact::Platform(machine.platform().name())]);
     console
         .warning("host mode: nothing proves this server to its clients, and this machine's owner can read everything");
     let signals = signals::block().map_err(|error| Refused::new("signals", &error))?;
-    let bound = read_document(&arguments.config, platform)?;
-    console.stage(Stage::Document, &[Fact::Source(bound.source.name()), Fact::Sha256(&bound.sha256)]);
+    let bound = read_document(&arguments.config, &*machine)?;
+    boot::show_document(&bound, console);
     let memory = boot::lock_memory(&Linux::default(), arguments.insecure_host)?;
     let missing: Vec<_> = memory.missing().iter().map(|missing| Fact::Missing(missing.name())).collect();
     console.stage(Stage::Memory, &missing);
     if !missing.is_empty() {
         console.warning("insecure host: prompts and keys may be written to disk");
     }
-    let identity = establish(arguments, &bound, platform, &memory)?;
+    let identity = establish(arguments, &bound, &memory)?;
     console.stage(Stage::Keys, &[]);
     console.spki(identity.tls().spki_sha256());
 
@@ -84,6 +85,7 @@ fn serve(arguments: &Serve, announced: &Announced, console: Console) -> Result<(
     let (sockets, file) = open_sockets(arguments, announced, &bound)?;
     let reachable = Reachable {
         read: vec![PathBuf::from("/proc")],
+        reports: None,
         socket_directory: file.as_ref().map(|file| file.directory().to_owned()),
         bind: None,
     };
@@ -138,7 +140,7 @@ fn serve_sockets(
     Ok(())
 }
 
-fn read_document(path: &Path, platform: Platform) -> Result<Bound, Refused> {
+fn read_document(path: &Path, machine: &dyn Tee) -> Result<Bound, Refused> {
     let refused = |error: io::Error| refused_file("document-read", path, &error);
     let mut bytes = Vec::new();
     File::open(path)
@@ -146,11 +148,11 @@ fn read_document(path: &Path, platform: Platform) -> Result<Bound, Refused> {
         .take(deployment::MAX_BYTES as u64 + 1)
         .read_to_end(&mut bytes)
         .map_err(refused)?;
-    Ok(document::bind(Source::File, bytes, platform)?)
+    Ok(document::bind(Source::File, bytes, machine)?)
 }
 
-fn establish(arguments: &Serve, bound: &Bound, platform: Platform, memory: &MemoryLocked) -> Result<Identity, Refused> {
-    let origin = boot::origin(bound, platform, true, memory);
+fn establish(arguments: &Serve, bound: &Bound, memory: &MemoryLocked) -> Result<Identity, Refused> {
+    let origin = boot::origin(bound, true, memory);
     match &arguments.certificate {
         None => Identity::establish(&bound.document, origin),
         Some((certificate, key)) => TlsIdentity::from_pem_files(certificate, key)

@@ -3,14 +3,19 @@
 //! One key a role: a TLS key (P-256) and a receipt key (Ed25519). Both are made at random when the identity is
 //! established, have no serialised form that leaves the process, and die with it.
 
+mod evidence;
 mod receipt;
 mod tls;
 
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
 
 use deployment::Document;
-use protocol::{ED25519, JcsError, Keyset, Nonce, PublicKey, Report, Sha256Digest, SourceProvenance, TeeType, TlsKey};
-use serde_json::json;
+use protocol::{
+    ED25519, JcsError, Keyset, Nonce, PublicKey, Report, Sha256Digest, SourceProvenance, TeeType, TlsKey,
+    report_data_slot,
+};
+use tee::{Binding, NoTee, Platform, Tee, TeeError};
 
 pub use receipt::ReceiptKey;
 pub use tls::TlsIdentity;
@@ -25,8 +30,6 @@ pub const KEYSET_NOT_AFTER: u64 = 4_102_444_800;
 /// What a boot knows about itself beside its document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin {
-    /// Which hardware vouches.
-    pub platform: TeeType,
     /// True for an ordinary program on somebody's machine, false for PID 1 of its own.
     pub host_mode: bool,
     /// True where memory could not be locked and the operator said to go on.
@@ -43,6 +46,21 @@ pub struct Identity {
     model_sha256: [u8; 32],
     keyset: Keyset,
     keyset_digest: Sha256Digest,
+    machine: Arc<dyn Tee>,
+    binding: Binding,
+    document: Vec<u8>,
+    without_nonce: OnceLock<Report>,
+}
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The keyset has no canonical form.
+    #[error("the keyset has no canonical form")]
+    Keyset(#[source] JcsError),
+    /// The machine gives no evidence.
+    #[error("the machine gives no evidence")]
+    Machine(#[from] TeeError),
 }
 
 /// Why there is no identity.
@@ -119,7 +137,41 @@ impl Identity {
             tls_public_keys: vec![TlsKey { spki_sha256: *tls.spki_sha256(), domain: None }],
         };
         let keyset_digest = keyset.digest().map_err(IdentityError::Keyset)?;
-        Ok(Self { tls, receipt, origin, model_sha256: document.model.sha256, keyset, keyset_digest })
+        Ok(Self {
+            tls,
+            receipt,
+            origin,
+            model_sha256: document.model.sha256,
+            keyset,
+            keyset_digest,
+            machine: Arc::new(NoTee),
+            binding: Binding::None,
+            document: Vec::new(),
+            without_nonce: OnceLock::new(),
+        })
+    }
+
+    /// The same keys on a machine that vouches, or says that it does not; `document` is the deployment document's bytes.
+    #[must_use]
+    pub fn on(self, machine: Arc<dyn Tee>, binding: Binding, document: Vec<u8>) -> Self {
+        Self { machine, binding, document, without_nonce: OnceLock::new(), ..self }
+    }
+
+    /// The kind of the machine.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        self.machine.platform()
+    }
+
+    /// The kind of the machine as reports name it.
+    #[must_use]
+    pub fn tee_type(&self) -> TeeType {
+        match self.platform() {
+            Platform::SevSnp => TeeType::SevSnp,
+            Platform::Tdx => TeeType::Tdx,
+            Platform::Tpm2 => TeeType::Tpm2,
+            Platform::None => TeeType::None,
+        }
     }
 
     /// Certificate and key of the TLS port.
@@ -152,19 +204,21 @@ impl Identity {
         self.keyset_digest
     }
 
-    /// The attestation report for a client's nonce.
+    /// The attestation report for a client's nonce. Without a nonce it is made once and kept.
+    ///
+    /// Asking a machine takes from milliseconds to seconds, and requests queue: not for a thread that serves others.
     ///
     /// # Errors
-    /// [`JcsError`] cannot happen for the keyset that [`Identity::establish`] hashed.
-    pub fn report(&self, nonce: Option<&Nonce>) -> Result<Report, JcsError> {
-        // statements of the machine about itself; nothing vouches for them
-        let evidence = json!({
-            "document_sha256": hex::encode(self.origin.document_sha256),
-            "host_mode": self.origin.host_mode,
-            "insecure_host": self.origin.insecure_host,
-            "model_sha256": hex::encode(self.model_sha256),
-        });
-        Report::new(self.origin.platform, &self.keyset, nonce, SourceProvenance::default(), evidence)
+    /// [`ReportError::Machine`] where the machine gives no evidence.
+    pub fn report(&self, nonce: Option<&Nonce>) -> Result<Report, ReportError> {
+        if let (None, Some(report)) = (nonce, self.without_nonce.get()) {
+            return Ok(report.clone());
+        }
+        let evidence = self.machine.evidence(&report_data_slot(self.keyset_digest, nonce))?;
+        let evidence = evidence::json(self, &evidence);
+        let report = Report::new(self.tee_type(), &self.keyset, nonce, SourceProvenance::default(), evidence)
+            .map_err(ReportError::Keyset)?;
+        Ok(if nonce.is_none() { self.without_nonce.get_or_init(|| report).clone() } else { report })
     }
 }
 
@@ -180,8 +234,7 @@ mod tests {
         deployment::parse(text.as_bytes()).expect("document")
     }
 
-    const ORIGIN: Origin =
-        Origin { platform: TeeType::None, host_mode: true, insecure_host: false, document_sha256: [9; 32] };
+    const ORIGIN: Origin = Origin { host_mode: true, insecure_host: false, document_sha256: [9; 32] };
 
     #[test]
     fn every_boot_has_other_keys() {

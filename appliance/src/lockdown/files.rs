@@ -3,6 +3,7 @@
 //! A Landlock domain covers the thread that enters it and those it starts, so it is entered before the first thread.
 //! Files that are open stay open, and memory files are outside of it; nearly everything else is gone.
 
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -16,9 +17,12 @@ const ABI_OF_IMAGE: ABI = ABI::V6;
 
 /// What stays reachable.
 #[derive(Debug, Default)]
-pub struct Reachable {
+pub struct Reachable<'a> {
     /// Read-only: files, or directories with all they contain.
     pub read: Vec<PathBuf>,
+    /// configfs' directory of this program's reports: its files are read and written while serving, none is made. A
+    /// descriptor, because by now no path leads there (image, SEV-SNP and TDX only).
+    pub reports: Option<BorrowedFd<'a>>,
     /// Directory in which the server's UNIX socket is removed at the end (host mode).
     pub socket_directory: Option<PathBuf>,
     /// The one TCP port that can still be bound (image: the address exists only once the network is up, which is later).
@@ -63,7 +67,7 @@ impl From<RulesetError> for FilesError {
 ///
 /// # Errors
 /// [`FilesError`].
-pub fn confine(reachable: &Reachable, demand_all: bool) -> Result<Confinement, FilesError> {
+pub fn confine(reachable: &Reachable<'_>, demand_all: bool) -> Result<Confinement, FilesError> {
     let level = if demand_all { CompatLevel::HardRequirement } else { CompatLevel::BestEffort };
     let mut ruleset = Ruleset::default()
         .set_compatibility(level)
@@ -73,6 +77,10 @@ pub fn confine(reachable: &Reachable, demand_all: bool) -> Result<Confinement, F
         .create()?;
     for path in &reachable.read {
         ruleset = ruleset.add_rule(beneath(path, AccessFs::ReadFile | AccessFs::ReadDir, level)?)?;
+    }
+    if let Some(directory) = reachable.reports {
+        let access = AccessFs::ReadFile | AccessFs::WriteFile;
+        ruleset = ruleset.add_rule(PathBeneath::new(directory, access).set_compatibility(level))?;
     }
     if let Some(directory) = &reachable.socket_directory {
         ruleset = ruleset.add_rule(beneath(directory, AccessFs::RemoveFile.into(), level)?)?;

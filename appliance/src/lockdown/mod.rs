@@ -69,9 +69,9 @@ pub struct Confined {
 ///
 /// # Errors
 /// [`LockdownError`].
-pub fn renounce(profile: Profile, reachable: &Reachable) -> Result<Begun, LockdownError> {
+pub fn renounce(profile: Profile, reachable: &Reachable<'_>) -> Result<Begun, LockdownError> {
     let (privileges, files) = match profile {
-        Profile::Image => (privileges::renounce()?, files::confine(reachable, true)?),
+        Profile::Image | Profile::ImageWithReports => (privileges::renounce()?, files::confine(reachable, true)?),
         Profile::Host => (privileges::renounce_in_host_mode()?, files::confine(reachable, false)?),
     };
     Ok(Begun { privileges, files })
@@ -83,7 +83,7 @@ pub fn renounce(profile: Profile, reachable: &Reachable) -> Result<Begun, Lockdo
 /// [`LockdownError`].
 pub fn confine(profile: Profile, begun: Begun) -> Result<Confined, LockdownError> {
     let demands: &[_] = match profile {
-        Profile::Image => {
+        Profile::Image | Profile::ImageWithReports => {
             privileges::change_user(&begun.privileges)?;
             &threads::CONFINED
         }

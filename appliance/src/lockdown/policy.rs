@@ -2,7 +2,7 @@
 //!
 //! A line is `allow NAME [CONDITION…] # reason` or `refuse NAME ERRNO # reason`; a condition is `argN == VALUE` or
 //! `argN & MASK == VALUE`. Several lines for one name are alternatives, several conditions of a line all hold.
-//! A section heading (`[image]`, `[host]`) limits the lines below it to that way of running. Everything the file does
+//! A section heading (`[image]`, `[reports]`, `[host]`) limits the lines below it to that way of running. Everything the file does
 //! not name kills the process.
 
 use std::collections::BTreeMap;
@@ -21,6 +21,8 @@ const POLICY: &str = include_str!("seccomp.policy");
 pub enum Profile {
     /// As PID 1.
     Image,
+    /// As PID 1 of a machine that is asked for reports through configfs.
+    ImageWithReports,
     /// As an ordinary program.
     Host,
 }
@@ -75,7 +77,8 @@ pub fn rule_count(profile: Profile) -> Result<usize, PolicyError> {
 }
 
 fn applies(rule: &Rule, profile: Profile) -> bool {
-    rule.sections.is_none_or(|section| section == profile)
+    rule.sections
+        .is_none_or(|section| section == profile || (section, profile) == (Profile::Image, Profile::ImageWithReports))
 }
 
 fn compile(rules: &[Rule], profile: Profile) -> Result<Vec<BpfProgram>, PolicyError> {
@@ -126,6 +129,7 @@ fn parse(text: &str) -> Result<Vec<Rule>, PolicyError> {
         if line.starts_with('[') {
             sections = Some(match line {
                 "[image]" => Profile::Image,
+                "[reports]" => Profile::ImageWithReports,
                 "[host]" => Profile::Host,
                 _ => return Err(failed("no such section")),
             });
@@ -215,7 +219,7 @@ mod tests {
 
     #[test]
     fn the_policy_reads_and_makes_filters_for_both_ways_of_running() {
-        for profile in [Profile::Image, Profile::Host] {
+        for profile in [Profile::Image, Profile::ImageWithReports, Profile::Host] {
             let programs = programs(profile).unwrap();
             assert!(programs.len() >= 2);
             assert!(programs.iter().all(|program| program.len() < 4096), "the kernel takes no more");
@@ -261,9 +265,24 @@ mod tests {
 
     #[test]
     fn sections_hold_for_their_way_of_running_only() {
-        let rules = parse("allow read # a reason given\n[host]\nallow write # a reason given\n").unwrap();
+        let text = "allow read # a reason given\n[host]\nallow write # a reason given\n[reports]\nallow openat # a reason given\n\
+                    [image]\nallow poll # a reason given\n";
+        let rules = parse(text).unwrap();
         let applied = |profile| rules.iter().filter(|rule| applies(rule, profile)).count();
-        assert_eq!((applied(Profile::Image), applied(Profile::Host)), (1, 2));
+        let counts = [Profile::Image, Profile::ImageWithReports, Profile::Host].map(applied);
+        assert_eq!(counts, [2, 3, 2]);
+    }
+
+    #[test]
+    fn files_are_opened_only_where_reports_need_it_and_none_is_made() {
+        let rules = parse(POLICY).unwrap();
+        let openat = system_call("openat").unwrap();
+        let opens = |profile| rules.iter().any(|rule| rule.call == openat && applies(rule, profile));
+        assert_eq!([Profile::Image, Profile::ImageWithReports, Profile::Host].map(opens), [false, true, false]);
+        for call in ["mkdirat", "unlink"] {
+            let call = system_call(call).unwrap();
+            assert!(!rules.iter().any(|rule| rule.call == call && applies(rule, Profile::ImageWithReports)));
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use nix::sys::prctl;
 use nix::unistd::{Gid, Uid, getgroups, setgroups, setresgid, setresuid};
 
 /// The id serving runs under. No file of the image belongs to it.
-const SERVER_ID: u32 = 61_443;
+pub const SERVER_ID: u32 = 61_443;
 
 /// `SECBIT_NOROOT` and `SECBIT_KEEP_CAPS_LOCKED`, with `SECBIT_NOROOT_LOCKED`, `SECBIT_NO_CAP_AMBIENT_RAISE` and its
 /// lock (linux/securebits.h). `SECBIT_NO_SETUID_FIXUP` stays off: the change of id must empty the capability sets.

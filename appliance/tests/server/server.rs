@@ -10,7 +10,6 @@ use std::time::Duration;
 use deployment::{Access, Clients, Document, Limits, Token, token};
 use lethe_appliance::api::{Event, EventSink, Listener, Parts, Render, RenderFailure, State, serve};
 use lethe_appliance::identity::{Identity, Origin};
-use protocol::TeeType;
 use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -112,8 +111,7 @@ impl Server {
     pub fn start(setup: Setup) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let document = Arc::new(document(&setup));
-        let origin =
-            Origin { platform: TeeType::None, host_mode: true, insecure_host: false, document_sha256: [5; 32] };
+        let origin = Origin { host_mode: true, insecure_host: false, document_sha256: [5; 32] };
         let identity = Arc::new(Identity::establish(&document, origin).expect("identity"));
         let engine = Engine::new(setup.script);
         let events = Arc::new(Kept::default());

@@ -219,7 +219,9 @@ fn label_nothing_proven(labels: &mut Labels, channel: &Channel, policy: Policy) 
 
 fn subject_of(refusal: &Refusal) -> Subject {
     match refusal {
-        Refusal::NoTee | Refusal::UnknownTee(_) | Refusal::Malformed(_) | Refusal::Version => Subject::Hardware,
+        Refusal::NoTee | Refusal::UnknownTee(_) | Refusal::Evidence(_) | Refusal::Malformed(_) | Refusal::Version => {
+            Subject::Hardware
+        }
         Refusal::Pin(_)
         | Refusal::KeysetDigest
         | Refusal::KeysetExpired { .. }

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use super::{check::CheckCommand, policy::PolicyCommand};
+
 /// Ask a private language model, and know what you are talking to.
 #[derive(Debug, Parser)]
 #[command(
@@ -17,7 +19,7 @@ Examples:
   lethe verify https://lethe.example:8443
   lethe proxy https://lethe.example:8443 --listen 127.0.0.1:4180
 
-Exit status: 0 done, 2 wrong usage, 3 the appliance was refused, 4 network or server failed."
+Exit status: 0 done, 2 wrong usage, 3 the appliance or the evidence was refused, 4 network or server failed."
 )]
 pub struct Arguments {
     /// What to do.
@@ -36,6 +38,12 @@ pub enum Command {
     Proxy(ProxyArguments),
     /// Show whether an appliance is up, and what it proves, in a few lines
     Status(StatusArguments),
+    /// Check captured evidence, without a network
+    #[command(subcommand, after_help = "Exit status: 0 accepted, 2 wrong usage or an unreadable file, 3 refused.")]
+    Check(CheckCommand),
+    /// Show and check policies: what is asked of evidence, and why
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Make bearer tokens
     #[command(subcommand)]
     Token(TokenCommand),

@@ -2,6 +2,9 @@
 
 mod arguments;
 mod chat;
+mod check;
+mod files;
+mod policy;
 mod proxy;
 mod report;
 mod session;
@@ -44,6 +47,8 @@ fn run(command: Command) -> Result<(), Error> {
             Command::Verify(arguments) => verify::run(arguments).await,
             Command::Proxy(arguments) => proxy::run(arguments).await,
             Command::Status(arguments) => status::run(arguments).await,
+            Command::Check(command) => check::run(command),
+            Command::Policy(command) => policy::run(&command),
             Command::Token(TokenCommand::New(arguments)) => token::run(&arguments),
             Command::Completions { shell } => {
                 let mut script = Vec::new();

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod chat;
+mod check;
 mod fake;
 mod program;
 mod proxy;

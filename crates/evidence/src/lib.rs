@@ -14,6 +14,8 @@ pub mod azure;
 pub mod check;
 mod cursor;
 mod expected;
+#[cfg(feature = "fuzzing")]
+pub mod fuzz;
 #[cfg(feature = "nvidia")]
 pub mod nvidia;
 mod policy;

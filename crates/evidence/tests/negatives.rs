@@ -1,5 +1,6 @@
 //! Authentic parts in the wrong combination, at the wrong time, or with the wrong expectation: each refused by its rule.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
 mod corpus;
 
 use corpus::{Corpus, embedded, policy_for, test_policy, time};
@@ -207,7 +208,8 @@ fn collateral_of_another_time_platform_or_kind_is_refused() {
     let base = parse(&october);
     assert_eq!(verify(&base), None);
     let old = parse(&june);
-    let swaps: [(&str, fn(&mut Collateral, &Collateral), Rule); 6] = [
+    type Swap = fn(&mut Collateral, &Collateral);
+    let swaps: [(&str, Swap, Rule); 6] = [
         ("old PCK list", |c, o| c.pck_crl = o.pck_crl.clone(), Rule::T2),
         ("old root list", |c, o| c.root_ca_crl = o.root_ca_crl.clone(), Rule::T2),
         ("root list for the PCK list", |c, _| c.pck_crl = c.root_ca_crl.clone(), Rule::T2),

@@ -1,5 +1,6 @@
 //! Every NVIDIA report of the corpus gives the verdict and the fields of its manifest.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
 #![cfg(feature = "nvidia")]
 
 mod corpus;

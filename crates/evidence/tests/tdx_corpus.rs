@@ -1,11 +1,12 @@
 //! Every TDX quote of the corpus gives the verdict and the fields of its manifest.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
 mod corpus;
 
 use corpus::{Corpus, at, embedded};
 use evidence::{
     Expected, Rule, Verdict,
-    check::{Tdx, tdx},
+    check::{Tdx, tdx, tdx_with_event_log},
 };
 use serde_json::Value;
 
@@ -99,4 +100,34 @@ fn check_accepted(item: &Value, expectation: &Value, verdict: &Verdict, context:
         assert_eq!(claims["tcb_level_date"], tcb["tcb_level_date"], "{context}");
         assert_eq!(claims["advisories"], tcb["advisories"], "{context}");
     }
+}
+
+#[test]
+fn the_event_log_of_a_quote_replays_and_that_of_another_boot_is_refused() {
+    let Some(corpus) = Corpus::open("event logs of TDX") else { return };
+    let hardware = embedded("hardware");
+    let mut refused = 0;
+    for id in ["tdx-v4-gce-cos113-with-ccel", "tdx-v4-qemu-direct-with-ccel"] {
+        let item = corpus.item(id);
+        let file = |name: &str| corpus.file(item, name);
+        let quote = file("quote.bin").expect("a quote");
+        let input = Tdx {
+            quote: &quote,
+            collateral: None,
+            policy: &hardware,
+            expected: &Expected::nothing(),
+            at: corpus::time("2026-11-21T00:00:00Z"),
+        };
+        let log = file("ccel.bin").expect("a log");
+        let verdict = tdx_with_event_log(input, &log);
+        let Verdict::Accepted { claims } = &verdict else { panic!("{id}: {verdict:?}") };
+        assert_eq!(claims["event_log"], "replayed");
+        assert_eq!(tdx_with_event_log(input, &[]).rule(), Some(Rule::T9), "{id}: no log");
+        assert_eq!(tdx_with_event_log(input, &log[..1000]).rule(), Some(Rule::T9), "{id}: half of a log");
+        if let Some(other) = file("ccel_other_boot.bin") {
+            assert_eq!(tdx_with_event_log(input, &other).rule(), Some(Rule::T9), "{id}: another boot");
+            refused += 1;
+        }
+    }
+    assert_eq!(refused, 1);
 }

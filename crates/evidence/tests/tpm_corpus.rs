@@ -1,5 +1,6 @@
 //! Every TPM quote, attestation key certificate and Azure machine of the corpus gives the verdict of its manifest.
 
+#![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
 mod corpus;
 
 use corpus::{Corpus, at, policy_for, test_policy, time};

@@ -19,7 +19,7 @@ pub enum Kernels {
     Baseline,
     /// x86-64-v3 (AVX2, FMA): EPYC Milan.
     Avx2,
-    /// AVX-512 with VNNI, VBMI and BF16, and AMX where there is one: EPYC Genoa and later, every Xeon with TDX.
+    /// AVX-512 with VNNI, VBMI and BF16: EPYC Genoa and later, every Xeon with TDX. AMX itself is not used (kernels/tiles.h).
     Avx512,
 }
 

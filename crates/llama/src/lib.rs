@@ -11,7 +11,8 @@
 //!   ([`LoadOptions::repack`]), read, so that the memfd it came from can be let go.
 //! - **A released sequence leaves no keys and values behind.** Each sequence has its own slice of the cache
 //!   (`kv_unified = false`), and [`Context::release`] overwrites the rows it used with zeros;
-//!   [`Context::clear_scratch`] does the same to activations and logits, [`Context::clear`] to everything.
+//!   [`Context::clear_scratch`] does the same to activations and logits, [`Context::clear`] to everything. What kernels keep for each
+//!   thread (a few kilobytes of quantised activations of the last rows computed) stays until the next prompt overwrites it.
 
 mod backend;
 mod batch;

@@ -18,8 +18,11 @@ use llama::{Backend, Batch, Context, ContextOptions, Kernels, LoadOptions, Model
 const TOKENS: u32 = 40;
 const TEXT: &str = "The river Lethe flows through the plain of forgetting. Whoever drinks of its water loses all memory of the past, and \
     the old poets wrote that souls drink from it before they are born again. Its name means oblivion.";
-/// A logit may differ by this much: kernels quantise activations to 8 bits in different blocks.
-const CLOSE: f32 = 1.0;
+/// How far logits may lie apart, as a share of the distance between the highest and the lowest: kernels quantise activations to 8 bits in
+/// different blocks.
+const CLOSE: f32 = 0.03;
+/// A best token that leads by this share of the same distance is the best one for all kernels.
+const CLEAR: f32 = 0.02;
 
 fn model_path() -> PathBuf {
     std::env::var_os("LETHE_MODEL").map_or_else(
@@ -96,6 +99,7 @@ fn computes() {
 #[test]
 fn all_kernels_compute_the_same_model() {
     let reference = rows(Kernels::Baseline, false);
+    let mut clear = 0;
     for kernels in Kernels::ALL.into_iter().filter(|kernels| kernels.runs_here()) {
         for repack in [false, true] {
             let found = rows(kernels, repack);
@@ -104,20 +108,72 @@ fn all_kernels_compute_the_same_model() {
                 let shift = row.iter().zip(expected).map(|(a, b)| a - b).sum::<f32>() / row.len() as f32;
                 let apart = row.iter().zip(expected).map(|(a, b)| (a - b - shift).abs()).fold(0.0, f32::max);
                 println!("{kernels} repack={repack} row {at}: at most {apart:.4} apart");
-                assert!(apart < CLOSE, "{kernels} repack={repack} row {at}: {apart} apart");
-                let ((best, margin), (expected, sure)) = (best_two(row), best_two(expected));
-                assert!(
-                    best == expected || margin.min(sure) < 2.0 * apart,
-                    "{kernels} repack={repack} row {at}: another best token"
-                );
+                let spread =
+                    expected.iter().fold(f32::MIN, |a, &b| a.max(b)) - expected.iter().fold(f32::MAX, |a, &b| a.min(b));
+                assert!(apart < CLOSE * spread, "{kernels} repack={repack} row {at}: {apart} apart of {spread}");
+                let ((best, _), (expected, lead)) = (best_two(row), best_two(expected));
+                if lead > CLEAR * spread {
+                    clear += 1;
+                    assert_eq!(best, expected, "{kernels} repack={repack} row {at}: another best token, {lead} below");
+                }
             }
         }
+    }
+    assert!(clear > 0, "no row had a clear winner: nothing was compared");
+    if !Kernels::Avx512.runs_here() {
+        eprintln!("SKIPPED: this processor has no AVX-512, so those kernels are not tested");
     }
 }
 
 #[test]
-fn kernels_that_the_processor_lacks_are_not_chosen() {
-    assert!(Kernels::best().runs_here());
-    assert!(Kernels::Baseline.runs_here());
-    assert!(!Kernels::Avx512.runs_here() || Kernels::Avx2.runs_here());
+fn what_runs_here_is_what_the_kernel_lists() {
+    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let flags: Vec<&str> = flags.lines().find(|line| line.starts_with("flags")).unwrap().split_whitespace().collect();
+    let all = |names: &[&str]| names.iter().all(|name| flags.contains(name));
+    let avx2 = all(&["avx2", "bmi1", "bmi2", "f16c", "fma", "abm", "movbe"]);
+    let avx512 = avx2
+        && all(&[
+            "avx512f",
+            "avx512bw",
+            "avx512cd",
+            "avx512dq",
+            "avx512vl",
+            "avx512_vnni",
+            "avx512vbmi",
+            "avx512_bf16",
+        ]);
+    assert_eq!((Kernels::Avx2.runs_here(), Kernels::Avx512.runs_here()), (avx2, avx512));
+    let expected = if avx512 {
+        Kernels::Avx512
+    } else if avx2 {
+        Kernels::Avx2
+    } else {
+        Kernels::Baseline
+    };
+    assert_eq!(Kernels::best(), expected);
+}
+
+/// The header that stands in for AMX against three loops, in a program of its own.
+#[test]
+fn tiles_in_software_give_what_the_instruction_gives() {
+    if !Kernels::Avx512.runs_here() {
+        eprintln!("SKIPPED: this processor has no AVX-512 VNNI, so software tiles are not tested");
+        return;
+    }
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = tempdir(Kernels::Avx512, true).with_extension("tiles");
+    std::fs::create_dir_all(&folder).unwrap();
+    let program = folder.join("tiles");
+    let compiled = Command::new("g++")
+        .args(["-O2", "-std=gnu++17", "-march=x86-64-v4", "-mavx512vnni", "-include"])
+        .arg(here.join("kernels/tiles.h"))
+        .arg(here.join("tests/tiles.cpp"))
+        .arg("-o")
+        .arg(&program)
+        .status()
+        .unwrap();
+    assert!(compiled.success());
+    let output = Command::new(&program).output().unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
 }

@@ -7,40 +7,51 @@ use std::{env, fs};
 use anyhow::{Context as _, ensure};
 
 use crate::build::elf;
+use crate::build::parts::Parts;
+use crate::build::place::Place;
 use crate::progress::Progress;
 use crate::report::advise;
 
 const PACKAGE: &str = "lethe-appliance";
 
-/// Compiles the appliance and gives the bytes that become /init.
+/// Compiles the appliance, at the fixed places or (without them) in the checkout, and gives the bytes that become /init.
 ///
 /// # Errors
 /// If it does not compile, or the result is not a static-pie.
-pub fn build(root: &Path, progress: &Progress) -> anyhow::Result<Vec<u8>> {
+pub fn build(root: &Path, place: Option<&Place>, parts: &mut Parts, progress: &Progress) -> anyhow::Result<Vec<u8>> {
     progress.status("Compiling", PACKAGE);
-    let binary = compile(root, progress)?;
+    let binary = compile(root, place, parts, progress)?;
     let stripped = strip(&binary)?;
     elf::check_static_pie(&stripped).with_context(|| format!("{} cannot be /init", binary.display()))?;
+    parts.note_appliance(&stripped).context("the stripped program is broken")?;
     Ok(stripped)
 }
 
 /// Cargo's own lines go to the terminal; what it made comes as JSON.
-fn compile(root: &Path, progress: &Progress) -> anyhow::Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--release", "--locked", "--package", PACKAGE, "--bin", PACKAGE]);
-    command
-        .arg("--message-format=json-render-diagnostics")
-        .current_dir(root)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit());
+fn compile(root: &Path, place: Option<&Place>, parts: &mut Parts, progress: &Progress) -> anyhow::Result<PathBuf> {
+    let mut arguments = vec!["build", "--release", "--locked", "--package", PACKAGE, "--bin", PACKAGE];
+    arguments.push("--message-format=json-render-diagnostics");
     if !progress.is_live() {
-        command.arg("--quiet");
+        arguments.push("--quiet");
     }
+    let mut command = match place {
+        Some(place) => place.cargo(&arguments),
+        None => {
+            let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+            command.args(arguments).current_dir(root).stdin(Stdio::null());
+            command
+        }
+    };
+    command.stderr(Stdio::inherit());
     let output = command.output().with_context(|| advise("cannot run cargo", "install Rust: https://rustup.rs"))?;
     ensure!(output.status.success(), "cargo could not build {PACKAGE} ({})", output.status);
-    executable(&String::from_utf8_lossy(&output.stdout))
-        .with_context(|| format!("cargo did not say where {PACKAGE} is"))
+    let messages = String::from_utf8_lossy(&output.stdout);
+    let outside = |path: &Path| place.and_then(|place| place.outside(path)).unwrap_or_else(|| path.to_owned());
+    for message in messages.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        parts.note_unit(&message, outside)?;
+    }
+    let made = executable(&messages).with_context(|| format!("cargo did not say where {PACKAGE} is"))?;
+    Ok(outside(&made))
 }
 
 /// The path of the program among cargo's messages, one JSON object a line.

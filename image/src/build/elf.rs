@@ -54,6 +54,37 @@ pub fn check_static_pie(file: &[u8]) -> Result<(), ElfError> {
     Ok(())
 }
 
+/// The sections that lie in the file, with their names, in the order of their headers.
+///
+/// # Errors
+/// [`ElfError`] if it is no 64-bit ELF file or a header points outside.
+pub fn sections(file: &[u8]) -> Result<Vec<(String, &[u8])>, ElfError> {
+    const NO_BITS: u32 = 8;
+    let reader = Reader { file };
+    if reader.bytes(0, 6)? != b"\x7fELF\x02\x01" {
+        return Err(ElfError::Kind);
+    }
+    let (table, size) = (reader.u64(40)?, u64::from(reader.u16(58)?));
+    let header = |index: u16| table.checked_add(u64::from(index) * size).ok_or(ElfError::Truncated);
+    let content = |at: u64| -> Result<&[u8], ElfError> {
+        let (start, length) = (reader.u64(at + 24)?, reader.u64(at + 32)?);
+        let start = usize::try_from(start).map_err(|_| ElfError::Truncated)?;
+        let length = usize::try_from(length).map_err(|_| ElfError::Truncated)?;
+        file.get(start..).and_then(|rest| rest.get(..length)).ok_or(ElfError::Truncated)
+    };
+    let names = content(header(reader.u16(62)?)?)?;
+    let mut found = Vec::new();
+    for index in 0..reader.u16(60)? {
+        let at = header(index)?;
+        let name = usize::try_from(reader.u32(at)?).ok().and_then(|start| names.get(start..)).unwrap_or_default();
+        let name = String::from_utf8_lossy(name.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned();
+        if reader.u32(at + 4)? != NO_BITS {
+            found.push((name, content(at)?));
+        }
+    }
+    Ok(found)
+}
+
 fn check_dynamic(reader: &Reader<'_>, start: u64, size: u64) -> Result<(), ElfError> {
     let end = start.checked_add(size).ok_or(ElfError::Truncated)?;
     for entry in (start..end).step_by(16) {
@@ -130,6 +161,15 @@ mod tests {
     fn this_test_program_which_is_linked_the_same_way_is_accepted() {
         let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
         assert_eq!(check_static_pie(&file), Ok(()));
+    }
+
+    #[test]
+    fn sections_are_named_and_lie_in_the_file() {
+        let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+        let found = sections(&file).unwrap();
+        assert!(found.iter().any(|(name, bytes)| name == ".text" && bytes.len() > 1000));
+        assert_eq!(sections(&file[..file.len() / 2]), Err(ElfError::Truncated));
+        assert_eq!(sections(b"MZ"), Err(ElfError::Truncated));
     }
 
     #[test]

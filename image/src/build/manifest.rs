@@ -35,6 +35,8 @@ pub struct Manifest {
     pub kernel: Kernel,
     /// The source tree it was built from.
     pub source: checkout::State,
+    /// Where the appliance was compiled: `fixed` as on every machine, or in the `checkout`, whose path is then in its bytes.
+    pub places: &'static str,
     /// Versions of the programs that built it.
     pub toolchain: BTreeMap<&'static str, String>,
 }

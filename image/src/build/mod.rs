@@ -4,6 +4,8 @@ pub mod appliance;
 pub mod checkout;
 pub mod elf;
 pub mod manifest;
+pub mod parts;
+pub mod place;
 pub mod toolchain;
 
 use std::fs;
@@ -19,6 +21,8 @@ use crate::kernel::{self, recipe::Recipe, variant::Variant};
 use crate::progress::Progress;
 use crate::report::advise;
 use manifest::{Document, Manifest, Part};
+use parts::Parts;
+use place::Place;
 use toolchain::Toolchain;
 
 /// The only flavour so far: virtio and NVMe drivers.
@@ -40,6 +44,13 @@ pub struct Args {
     /// Archive of the pinned kernel source, where the package is not installed
     #[arg(long, value_name = "FILE")]
     pub kernel_source: Option<PathBuf>,
+    /// Compile the appliance in this checkout's target folder instead of at the fixed places: quicker after `cargo build`, and nobody else
+    /// gets the same bytes
+    #[arg(long)]
+    pub in_place: bool,
+    /// Folder for what is compiled at the fixed places; default: one in the cache
+    #[arg(long, value_name = "DIR", hide = true, conflicts_with = "in_place")]
+    pub target: Option<PathBuf>,
     /// Which kernel to build
     #[arg(long, value_enum, default_value_t, hide = true)]
     pub variant: Variant,
@@ -56,9 +67,17 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let document = args.config.as_deref().map(read_document).transpose()?;
     let toolchain = Toolchain::probe(&root)?;
     let recipe = Recipe::read(&root.join("image/kernel"))?;
-    let init = appliance::build(&root, &progress)?;
+    let place = if args.in_place {
+        None
+    } else {
+        place::check()?;
+        Some(Place::prepare(&root, args.target.as_deref())?)
+    };
+    let mut parts = Parts::default();
+    let init = appliance::build(&root, place.as_ref(), &mut parts, &progress)?;
     let archive = archive(&init, document.as_deref())?;
-    let built = kernel::build(&recipe, args.variant, &archive, args.kernel_source.as_deref(), &toolchain, &progress)?;
+    let source = args.kernel_source.as_deref();
+    let built = kernel::build(&recipe, args.variant, &archive, source, &toolchain, &mut parts, &progress)?;
     let manifest = Manifest {
         format: Manifest::format(),
         variant: args.variant.name(),
@@ -70,11 +89,14 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         document: document.as_deref().map(Document::of),
         kernel: kernel_facts(&recipe, args.variant, &built.config),
         source: checkout::State::of(&root),
+        places: if args.in_place { "checkout" } else { "fixed" },
         toolchain: toolchain.versions().clone(),
     };
     let stem = stem(args.variant);
     write(&args.out, &format!("{stem}.efi"), &built.image)?;
     write(&args.out, &format!("{stem}.manifest.json"), manifest.render()?.as_bytes())?;
+    let list = serde_json::to_string_pretty(&parts).context("cannot write the list of parts")? + "\n";
+    write(&args.out, &format!("{stem}.parts.json"), list.as_bytes())?;
     progress
         .finished("Finished", summary(&args.out.join(format!("{stem}.efi")), &manifest, started.elapsed(), built.took));
     Ok(())

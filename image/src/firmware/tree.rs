@@ -11,7 +11,7 @@ use super::platform::Platform;
 use super::recipe::Recipe;
 use super::source::Sources;
 use super::tools::Versions;
-use crate::kernel::cache::{apply, base, run};
+use crate::kernel::cache::{apply, root, run};
 use crate::progress::Progress;
 
 /// The cache, held by this process alone until it is dropped.
@@ -26,7 +26,7 @@ impl Cache {
     /// # Errors
     /// If there is no place for it, or it cannot be locked.
     pub fn open(progress: &Progress) -> anyhow::Result<Self> {
-        let folder = base()?.join("firmware");
+        let folder = root()?.join("firmware");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join("lock");
         let lock = OpenOptions::new()

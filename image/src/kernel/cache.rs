@@ -29,7 +29,7 @@ impl Cache {
     /// # Errors
     /// If there is no place for it, or it cannot be locked.
     pub fn open(progress: &Progress) -> anyhow::Result<Self> {
-        let folder = base()?.join("kernel");
+        let folder = root()?.join("kernel");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join("lock");
         let lock = OpenOptions::new()
@@ -126,11 +126,11 @@ impl Cache {
     }
 }
 
-/// Where all caches of Lethe lie.
+/// `${XDG_CACHE_HOME:-~/.cache}/lethe`, where all caches of Lethe lie.
 ///
 /// # Errors
-/// If the environment names no place.
-pub(crate) fn base() -> anyhow::Result<PathBuf> {
+/// If neither variable is set.
+pub fn root() -> anyhow::Result<PathBuf> {
     let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")));
     let base = base.with_context(|| {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 
+use crate::build::parts::Parts;
 use crate::build::toolchain::Toolchain;
 use crate::progress::Progress;
 use cache::Cache;
@@ -48,6 +49,7 @@ pub fn build(
     archive: &[u8],
     source: Option<&Path>,
     toolchain: &Toolchain,
+    parts: &mut Parts,
     progress: &Progress,
 ) -> anyhow::Result<Built> {
     let cache = Cache::open(progress)?;
@@ -61,6 +63,7 @@ pub fn build(
     let result = make.run(&["bzImage"]);
     spinner.finish_and_clear();
     result?;
+    parts.note_kernel(&objects)?;
     let image = objects.join(IMAGE);
     let image = fs::read(&image).with_context(|| format!("cannot read {}", image.display()))?;
     Ok(Built { image, config, took: started.elapsed() })

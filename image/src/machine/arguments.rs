@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use super::description::{Accel, Firmware, Load, Machine, Network, Tee};
+use super::description::{Accel, Bus, Firmware, Load, Machine, Network, Tee};
 
 /// Name under which the guest finds its deployment document.
 pub const DOCUMENT_FW_CFG: &str = "opt/lethe/config";
@@ -78,6 +78,15 @@ fn firmware(list: &mut Arguments, machine: &Machine) {
             let start = OsStr::new("driver=vvfat,node-name=esp,read-only=on,dir=");
             list.joined("-blockdev", &[start, &escaped(directory.as_os_str())]);
             list.option("-device", "virtio-blk-pci,disable-legacy=on,drive=esp,bootindex=0");
+        }
+        Load::Disk { file, bus } => {
+            let start = OsStr::new("driver=raw,node-name=boot,read-only=on,file.driver=file,file.filename=");
+            list.joined("-blockdev", &[start, &escaped(file.as_os_str())]);
+            let device = match bus {
+                Bus::Virtio => "virtio-blk-pci,disable-legacy=on,drive=boot,serial=lethe-boot,bootindex=0",
+                Bus::Nvme => "nvme,drive=boot,serial=lethe-boot,bootindex=0",
+            };
+            list.option("-device", device);
         }
     }
     if let Some(initrd) = &machine.attack.initrd {

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::accel::Choice;
-use super::description::Tee;
+use super::description::{Bus, Tee};
 use super::detach;
 use super::events::Show;
 use super::inputs::MemoryMib;
@@ -20,6 +20,7 @@ Examples:
   lethe-image boot --model m.gguf --config lethe.toml                  console here, Ctrl-C ends it
   lethe-image boot --model m.gguf --config lethe.toml --name demo --detach
   lethe-image boot --model m.gguf --config lethe.toml --firmware ovmf --tee tpm2
+  lethe-image boot --model m.gguf --disk out/lethe.raw --disk-bus nvme  a disk of `lethe-image disk`, document and all
   lethe-image boot --model m.gguf --config lethe.toml --print-command  show QEMU's command line
 
 When the machine is ready, its name, address and TLS key digest are printed on stdout:
@@ -43,6 +44,12 @@ pub struct Args {
     /// Image to boot
     #[arg(long, value_name = "FILE", default_value = "out/lethe.efi")]
     pub(super) image: PathBuf,
+    /// Raw disk to boot in the place of an image, through UEFI firmware, as `lethe-image disk` writes it
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["image", "load", "esp"])]
+    pub(super) disk: Option<PathBuf>,
+    /// How the machine sees that disk
+    #[arg(long, value_enum, default_value = "virtio", requires = "disk")]
+    pub(super) disk_bus: Bus,
     /// Name of the machine; with a name its logs are kept when it ends
     #[arg(long)]
     pub(super) name: Option<Name>,
@@ -175,6 +182,15 @@ pub(crate) mod tests {
             [["--cpus", "0"], ["--port", "0"], ["--port", "65536"], ["--memory", "1"], ["--ready-timeout", "0"]]
         {
             let line = ["boot", "--model", "m.gguf"].iter().chain(&extra);
+            assert_eq!(Line::try_parse_from(line).unwrap_err().exit_code(), 2, "{extra:?}");
+        }
+    }
+
+    #[test]
+    fn a_machine_boots_an_image_or_a_disk() {
+        assert_eq!(args(&["--disk", "d.raw", "--disk-bus", "nvme"]).disk_bus, Bus::Nvme);
+        for extra in [&["--disk", "d.raw", "--image", "i.efi"][..], &["--disk-bus", "nvme"]] {
+            let line = ["boot", "--model", "m.gguf"].iter().chain(extra);
             assert_eq!(Line::try_parse_from(line).unwrap_err().exit_code(), 2, "{extra:?}");
         }
     }

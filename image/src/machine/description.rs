@@ -70,6 +70,22 @@ pub enum Load {
     Kernel(PathBuf),
     /// From a directory that is shown as an EFI system partition.
     Esp(PathBuf),
+    /// From a raw disk with an EFI system partition, as `lethe-image disk` writes it.
+    Disk {
+        /// The disk's file.
+        file: PathBuf,
+        /// How the machine sees it.
+        bus: Bus,
+    },
+}
+
+/// How a machine sees the disk it boots from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Bus {
+    /// As virtio-blk, like the disks of most virtual machines
+    Virtio,
+    /// As NVMe, like the disks of the large clouds
+    Nvme,
 }
 
 /// What proves to others what runs in the machine. Room is kept for `sev-snp` and `tdx`.

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Error;
 use super::description::{Fixed, Network};
+use crate::disk::reader;
 use crate::progress::Progress;
 
 const MIB: u64 = 1024 * 1024;
@@ -93,6 +94,33 @@ pub fn digest_image(image: &Path) -> Result<String, Error> {
     digest.update(magic);
     std::io::copy(&mut file, &mut digest).map_err(Error::file("read the image", image))?;
     Ok(hex::encode(digest.finalize()))
+}
+
+/// SHA-256 of the disk a machine boots from.
+///
+/// # Errors
+/// If it cannot be read.
+pub fn digest_disk(disk: &Path, progress: &Progress) -> Result<String, Error> {
+    let file = File::open(disk).map_err(Error::file("read the disk", disk))?;
+    let length = file.metadata().map_err(Error::file("read the disk", disk))?.len();
+    let mut source = progress.reader("Hashing", length, BufReader::with_capacity(1 << 20, file));
+    let mut digest = Sha256::new();
+    std::io::copy(&mut source, &mut digest).map_err(Error::file("read the disk", disk))?;
+    Ok(hex::encode(digest.finalize()))
+}
+
+/// The bytes of the document on the disk a machine boots from, if there is one.
+///
+/// # Errors
+/// If it is no raw disk, or holds a damaged document.
+pub fn document_on_disk(disk: &Path) -> Result<Option<Vec<u8>>, Error> {
+    reader::document(disk).map_err(|error| {
+        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        Error::Input {
+            what: format!("the disk {} is not booted: {error}{cause}", disk.display()),
+            help: "write one with `lethe-image disk --format raw`".to_owned(),
+        }
+    })
 }
 
 /// Compares the model file with the document: its size, then its digest.

@@ -37,9 +37,7 @@ impl Plan {
         let firmware = firmware(args)?;
         let ovmf = if firmware == FirmwareChoice::Ovmf { Some(tools::ovmf()?) } else { None };
         let tpm = if args.tee == Tee::Tpm2 { Some(tools::swtpm()?) } else { None };
-        let image =
-            inputs::existing_file("the image", "--image", &args.image).map_err(|error| no_image(args, error))?;
-        let image_sha256 = inputs::digest_image(&image)?;
+        let (image, image_sha256) = image(args, progress)?;
         let model = inputs::existing_file("the model", "--model", &args.model)?;
         let model_bytes = model.metadata().map_err(Error::file("read the model", &model))?.len();
         let document = document(args)?;
@@ -78,6 +76,7 @@ impl Plan {
             _ => Firmware::None,
         };
         let load = match (args.load, &args.esp, &firmware) {
+            _ if args.disk.is_some() => Load::Disk { file: self.image.clone(), bus: args.disk_bus },
             (_, Some(esp), _) => Load::Esp(esp.canonicalize().map_err(Error::file("read", esp))?),
             (Some(LoadChoice::Esp), None, _) | (None, None, Firmware::Ovmf { .. }) => Load::Esp(disks::ESP.into()),
             _ => Load::Kernel(self.image.clone()),
@@ -97,7 +96,7 @@ impl Plan {
             load,
             tee: args.tee,
             model: self.model.clone(),
-            document: self.document.as_ref().map(|_| disks::DOCUMENT.into()),
+            document: self.document.as_ref().filter(|given| !given.on_disk).map(|_| disks::DOCUMENT.into()),
             network,
             attack: Attack { initrd, cmdline: args.cmdline.clone() },
         })
@@ -149,7 +148,7 @@ impl Plan {
     fn fill(&self, claim: &Claim, machine: &Machine) -> Result<(), Error> {
         let directory = claim.directory();
         disks::clear_run_files(directory)?;
-        if let Some(given) = &self.document {
+        if let Some(given) = self.document.as_ref().filter(|given| !given.on_disk) {
             disks::write_document(directory, &given.bytes)?;
         }
         if let Some((_, vars)) = &self.ovmf {
@@ -189,11 +188,27 @@ impl Plan {
     }
 }
 
-/// `tpm2` needs firmware that measures, so it brings OVMF with it.
+/// The image or the disk that is booted, and its SHA-256.
+fn image(args: &Args, progress: &Progress) -> Result<(PathBuf, String), Error> {
+    if let Some(disk) = &args.disk {
+        let disk = inputs::existing_file("the disk", "--disk", disk)?;
+        let sha256 = inputs::digest_disk(&disk, progress)?;
+        return Ok((disk, sha256));
+    }
+    let image = inputs::existing_file("the image", "--image", &args.image).map_err(|error| no_image(args, error))?;
+    let sha256 = inputs::digest_image(&image)?;
+    Ok((image, sha256))
+}
+
+/// `tpm2` needs firmware that measures, and a disk needs firmware that reads it, so they bring OVMF with them.
 fn firmware(args: &Args) -> Result<FirmwareChoice, Error> {
     match (&args.firmware, args.tee) {
-        (None, Tee::None) => Ok(FirmwareChoice::None),
-        (None, Tee::Tpm2) => Ok(FirmwareChoice::Ovmf),
+        (None, Tee::None) if args.disk.is_none() => Ok(FirmwareChoice::None),
+        (None, _) => Ok(FirmwareChoice::Ovmf),
+        (Some(FirmwareChoice::None), _) if args.disk.is_some() => Err(Error::Input {
+            what: "without UEFI firmware nothing reads the disk".to_owned(),
+            help: "leave --firmware out: --disk boots with OVMF".to_owned(),
+        }),
         (Some(FirmwareChoice::None), Tee::Tpm2) if args.load.is_none() => Err(Error::Input {
             what: "without UEFI firmware nothing measures the image into the TPM".to_owned(),
             help: "leave --firmware out: --tee tpm2 boots with OVMF".to_owned(),
@@ -206,6 +221,8 @@ fn firmware(args: &Args) -> Result<FirmwareChoice, Error> {
 struct Given {
     bytes: Vec<u8>,
     parsed: Option<Document>,
+    /// The machine finds it on the disk it boots from, and is given no other.
+    on_disk: bool,
 }
 
 impl Given {
@@ -215,14 +232,39 @@ impl Given {
 }
 
 fn document(args: &Args) -> Result<Option<Given>, Error> {
-    let Some(path) = &args.config else { return Ok(None) };
-    let bytes = inputs::read_document(path)?;
+    match (&args.config, &args.disk, found_on_disk(args)?) {
+        (Some(_), Some(disk), Some(_)) if !args.no_check => Err(Error::Input {
+            what: format!("the disk {} has a deployment document of its own", disk.display()),
+            help: "leave --config out: a machine with two documents refuses to boot".to_owned(),
+        }),
+        (Some(path), _, _) => given(args, path, inputs::read_document(path)?, false).map(Some),
+        (None, Some(disk), Some(bytes)) => given(args, disk, bytes, true).map(Some),
+        (None, _, _) => Ok(None),
+    }
+}
+
+/// The document on the disk; a damaged disk is left to the machine when nothing is to be checked here.
+fn found_on_disk(args: &Args) -> Result<Option<Vec<u8>>, Error> {
+    let Some(disk) = &args.disk else { return Ok(None) };
+    match inputs::document_on_disk(disk) {
+        Err(_) if args.no_check => Ok(None),
+        found => found,
+    }
+}
+
+fn given(args: &Args, path: &Path, bytes: Vec<u8>, on_disk: bool) -> Result<Given, Error> {
     let parsed = match inputs::parse_document(path, &bytes) {
         Ok(document) => Some(document),
         Err(_) if args.no_check => None,
+        Err(Error::Document { source, .. }) if on_disk => {
+            return Err(Error::Input {
+                what: format!("the deployment document on the disk {} is refused: {source}", path.display()),
+                help: "write the disk anew with `lethe-image disk`".to_owned(),
+            });
+        }
         Err(error) => return Err(error),
     };
-    Ok(Some(Given { bytes, parsed }))
+    Ok(Given { bytes, parsed, on_disk })
 }
 
 fn no_image(args: &Args, error: Error) -> Error {
@@ -248,6 +290,15 @@ mod tests {
         assert_eq!(firmware(&args(&[])).unwrap(), FirmwareChoice::None);
         assert_eq!(firmware(&args(&["--tee", "tpm2"])).unwrap(), FirmwareChoice::Ovmf);
         let error = firmware(&args(&["--tee", "tpm2", "--firmware", "none"])).unwrap_err();
+        assert!(matches!(error, Error::Input { .. }), "{error}");
+    }
+
+    #[test]
+    fn a_disk_brings_firmware_that_reads_it() {
+        assert_eq!(firmware(&args(&["--disk", "d.raw"])).unwrap(), FirmwareChoice::Ovmf);
+        let path = FirmwareChoice::Path("/x/OVMF.fd".into());
+        assert_eq!(firmware(&args(&["--disk", "d.raw", "--firmware", "/x/OVMF.fd"])).unwrap(), path);
+        let error = firmware(&args(&["--disk", "d.raw", "--firmware", "none"])).unwrap_err();
         assert!(matches!(error, Error::Input { .. }), "{error}");
     }
 

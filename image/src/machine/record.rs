@@ -36,7 +36,7 @@ pub struct Record {
     pub ready_ms: Option<u64>,
     /// Why the guest refused, if it did: code and reason.
     pub refused: Option<String>,
-    /// The image file.
+    /// The image file, or the disk with it.
     pub image: PathBuf,
     /// Its SHA-256.
     pub image_sha256: String,

@@ -39,12 +39,12 @@ fn read_start(what: &str, path: &Path, count: u64) -> anyhow::Result<Vec<u8>> {
     whole().with_context(failed)
 }
 
-pub(super) fn firmware(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn firmware(path: &Path) -> anyhow::Result<Vec<u8>> {
     read("firmware image", path, FIRMWARE)
 }
 
 /// The firmware's table of what it wants at launch.
-pub(super) fn parsed(image: &[u8]) -> anyhow::Result<Firmware<'_>> {
+pub(crate) fn parsed(image: &[u8]) -> anyhow::Result<Firmware<'_>> {
     Firmware::parse(image).with_context(|| {
         advise(
             "this is no firmware image that says how a confidential machine is launched",
@@ -53,15 +53,15 @@ pub(super) fn parsed(image: &[u8]) -> anyhow::Result<Firmware<'_>> {
     })
 }
 
-pub(super) fn booted(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn booted(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     read(what, path, BOOTED)
 }
 
-pub(super) fn optional_booted(what: &str, path: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
+pub(crate) fn optional_booted(what: &str, path: Option<&Path>) -> anyhow::Result<Option<Vec<u8>>> {
     path.map(|path| booted(what, path)).transpose()
 }
 
-pub(super) fn small(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn small(what: &str, path: &Path) -> anyhow::Result<Vec<u8>> {
     read(what, path, FIRMWARE)
 }
 

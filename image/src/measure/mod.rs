@@ -1,7 +1,7 @@
 //! `lethe-image measure`: what a platform will report for an image, computed from files, without booting anything.
 
 mod events;
-mod inputs;
+pub(crate) mod inputs;
 mod keys;
 mod output;
 mod sev_snp;

@@ -11,3 +11,9 @@ mod hcl;
 mod verify;
 
 pub use verify::{Evidence, Hardware, Verified, VtpmQuote, verify};
+
+/// Whether bytes are a report with an attestation key.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_report(bytes: &[u8]) -> bool {
+    hcl::HclReport::read(bytes).is_ok_and(|report| !report.is_bound_by(&[0; 64]) && report.runtime_claims().is_ok())
+}

@@ -14,6 +14,6 @@ pub use none::none;
 #[cfg(feature = "nvidia")]
 pub use nvidia::{Nvidia, nvidia};
 pub use sev_snp::{SevSnp, sev_snp};
-pub use tdx::{Tdx, tdx};
+pub use tdx::{Tdx, tdx, tdx_with_event_log};
 pub use tpm2::{Tpm2, tpm2};
 pub use verdict::Verdict;

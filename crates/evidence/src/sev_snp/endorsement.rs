@@ -218,3 +218,9 @@ fn hwid(value: &[u8]) -> Option<&[u8]> {
         _ => None,
     }
 }
+
+/// Whether bytes are a certificate with AMD's extensions.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_extensions(bytes: &[u8]) -> bool {
+    Certificate::read(bytes).is_some_and(|certificate| Extensions::read(&certificate).is_some())
+}

@@ -17,3 +17,6 @@ pub use endorsement::{Endorsement, verify_endorsement};
 pub use product::{Product, SigningKey};
 pub use tcb::Tcb;
 pub use verify::{Evidence, Verified, verify};
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use endorsement::fuzz_extensions;

@@ -12,6 +12,7 @@ mod collateral;
 mod level;
 #[cfg(test)]
 mod level_tests;
+mod log;
 mod pck;
 mod quote;
 mod rules;
@@ -22,3 +23,19 @@ mod verify;
 pub use collateral::Collateral;
 pub use level::Tcb;
 pub use verify::{Evidence, Verified, verify};
+
+/// Whether bytes are a quote.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_quote(bytes: &[u8]) -> bool {
+    quote::Quote::read(bytes).is_ok_and(|quote| !quote.binds_attestation_key())
+}
+
+/// Whether bytes are TCB info or a QE identity.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_collateral(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<collateral::TcbInfo>(bytes).is_ok()
+        | serde_json::from_slice::<collateral::QeIdentity>(bytes).is_ok()
+}
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use pck::fuzz_extension;

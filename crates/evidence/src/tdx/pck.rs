@@ -170,3 +170,10 @@ fn whole<'a, T>(bytes: &'a [u8], read: impl FnOnce(&mut Der<'a>) -> Option<T>) -
     let value = read(&mut der)?;
     der.end().map(|()| value)
 }
+
+/// Whether bytes are Intel's extension, or a certificate that has it.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_extension(bytes: &[u8]) -> bool {
+    let certified = Certificate::read(bytes).and_then(|certificate| Platform::read(certificate.extension(SGX)?));
+    Platform::read(bytes).is_some() | certified.is_some()
+}

@@ -18,3 +18,12 @@ pub use boot::{Boot, Firmware};
 pub use key::{AttestationKey, TrustedKey};
 pub use registers::{Bank, Registers};
 pub use verify::{Evidence, Verified, verify};
+
+/// Whether bytes are a quote, a signature, or register values.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_forms(bytes: &[u8]) -> bool {
+    let point = std::array::from_fn(|index| bytes.get(index).copied().unwrap_or_default());
+    let keys = [crate::x509::PublicKey::from_p256(&point), crate::x509::PublicKey::from_rsa(bytes, &[1, 0, 1])];
+    let signed = keys.into_iter().flatten().any(|key| signature::Signature::read(bytes, &key).is_some());
+    attest::Attest::read(bytes).is_ok() | signed | Registers::from_json(bytes).is_ok()
+}

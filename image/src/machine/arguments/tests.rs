@@ -53,6 +53,20 @@ fn a_kvm_machine_with_ovmf_and_a_tpm() {
 }
 
 #[test]
+fn a_machine_that_boots_from_a_disk_sees_it_as_virtio_or_nvme() {
+    let on = |bus| Machine {
+        firmware: Firmware::Ovmf { code: "/usr/share/OVMF/OVMF_CODE_4M.fd".into(), vars: "ovmf-vars.fd".into() },
+        load: Load::Disk { file: "/disks/lethe.raw".into(), bus },
+        document: None,
+        ..machine()
+    };
+    let virtio = lines(&on(Bus::Virtio));
+    assert_eq!(virtio, include_str!("golden/disk-virtio-tcg.txt"));
+    let device = "virtio-blk-pci,disable-legacy=on,drive=boot,";
+    assert_eq!(lines(&on(Bus::Nvme)), virtio.replace(device, "nvme,drive=boot,"), "and nothing else differs");
+}
+
+#[test]
 fn a_document_with_a_fixed_address_shapes_the_virtual_network() {
     let fixed = Fixed {
         address: Ipv4Addr::new(192, 168, 7, 20),
@@ -85,6 +99,9 @@ fn a_comma_in_a_path_cannot_add_an_option() {
     assert!(text.contains("file.filename=/m/a,,read-only=off\n"), "{text}");
     assert!(text.contains("file=c,,x=y.toml\n"), "{text}");
     assert!(text.contains("dir=e,,rw=on\n"), "{text}");
+    let load = Load::Disk { file: "d,read-only=off".into(), bus: Bus::Nvme };
+    let text = lines(&Machine { load, ..machine });
+    assert!(text.contains("file.filename=d,,read-only=off\n"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,42 @@
+//! Files that the command line names, read up to a limit.
+
+use std::{fs::File, io::Read, path::Path};
+
+use crate::error::UsageError;
+
+/// Largest file that is read, in bytes. Evidence and collateral are far smaller, and the verifier has narrower limits of its own.
+const MAX_FILE_BYTES: u64 = 4 << 20;
+
+/// The bytes of a file.
+///
+/// # Errors
+/// [`UsageError::File`] if it cannot be read, [`UsageError::TooLarge`] if it is larger than anything that is checked.
+pub fn read(path: &Path) -> Result<Vec<u8>, UsageError> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    match read {
+        Ok(count) if count as u64 > MAX_FILE_BYTES => {
+            Err(UsageError::TooLarge { path: path.display().to_string(), limit: MAX_FILE_BYTES })
+        }
+        Ok(_) => Ok(bytes),
+        Err(source) => Err(UsageError::File { what: "read", path: path.display().to_string(), source }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_up_to_the_limit_and_no_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        File::create(&path).unwrap().set_len(MAX_FILE_BYTES).unwrap();
+        assert_eq!(read(&path).unwrap().len() as u64, MAX_FILE_BYTES);
+        File::create(&path).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+        assert!(matches!(read(&path), Err(UsageError::TooLarge { .. })));
+        assert!(matches!(read(Path::new("/dev/zero")), Err(UsageError::TooLarge { .. })));
+        assert!(matches!(read(folder.path()), Err(UsageError::File { .. })));
+        assert!(matches!(read(&folder.path().join("none")), Err(UsageError::File { .. })));
+    }
+}
