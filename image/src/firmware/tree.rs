@@ -1,6 +1,7 @@
 //! Sources and images of firmware, kept outside the tree: `${XDG_CACHE_HOME:-~/.cache}/lethe/firmware`.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -13,6 +14,7 @@ use super::source::Sources;
 use super::tools::Versions;
 use crate::kernel::cache::{apply, root, run};
 use crate::progress::Progress;
+use crate::report::advise;
 
 /// The cache, held by this process alone until it is dropped.
 pub struct Cache {
@@ -27,6 +29,9 @@ impl Cache {
     /// If there is no place for it, or it cannot be locked.
     pub fn open(progress: &Progress) -> anyhow::Result<Self> {
         let folder = root()?.join("firmware");
+        let plain = !folder.as_os_str().as_bytes().iter().any(u8::is_ascii_whitespace);
+        let help = "set XDG_CACHE_HOME to a folder without them";
+        ensure!(plain, advise(format!("EDK II cannot be built under spaces: {}", folder.display()), help));
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join("lock");
         let lock = OpenOptions::new()
