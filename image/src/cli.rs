@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{build, config, disk, host_check, machine, measure, release, report, reproduce};
+use crate::{build, config, disk, firmware, host_check, machine, measure, release, report, reproduce};
 
 const EXAMPLES: &str = "\
 Examples:
   lethe-image build                                             make out/lethe.efi
   lethe-image config new --model model.gguf > lethe.toml        write a deployment document for a model
+  lethe-image firmware sev-snp                                  make out/OVMF.amdsev.fd from Debian's source
   lethe-image measure tpm2 --efi out/lethe.efi                  what a TPM will report for it
   lethe-image boot --model model.gguf --config lethe.toml       boot it here, console in this terminal
   lethe-image boot --model model.gguf --config lethe.toml --name demo --detach
@@ -35,6 +36,7 @@ enum Command {
     Build(build::Args),
     Reproduce(reproduce::Args),
     Config(config::Args),
+    Firmware(firmware::Args),
     Measure(measure::Args),
     Events(measure::EventsArgs),
     Release(release::Args),
@@ -87,6 +89,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Cargo(args) => return build::places::run(&args),
         Command::Reproduce(args) => return reproduce::run(&args),
         Command::Config(args) => config::run(args)?,
+        Command::Firmware(args) => firmware::run(&args)?,
         Command::Measure(args) => measure::run(&args)?,
         Command::Events(args) => measure::run_events(&args)?,
         Command::Release(args) => release::run(&args)?,
