@@ -7,7 +7,7 @@
 )]
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,11 @@ impl Drop for Host {
     }
 }
 
+/// Whether a program printed this anywhere.
+fn says(output: &Output, text: &str) -> bool {
+    [&output.stdout, &output.stderr].into_iter().any(|bytes| String::from_utf8_lossy(bytes).contains(text))
+}
+
 #[test]
 fn a_machine_from_qemus_loader_answers_and_stops() {
     let start = Instant::now();
@@ -83,6 +88,7 @@ fn a_machine_from_qemus_loader_answers_and_stops() {
     assert_eq!(refused.status.code(), Some(3), "a machine without evidence is refused unless told otherwise");
     let accepted = program::run("lethe", &["verify", &machine.url, "--allow-no-tee"]);
     assert_eq!(accepted.status.code(), Some(0), "{}", String::from_utf8_lossy(&accepted.stderr));
+    assert!(!says(&accepted, "--insecure-host"), "a machine locks its memory");
     let stopped = program::run("lethe-image", &["stop", &machine.name]);
     assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
     let gone = program::run("lethe", &["verify", &machine.url, "--allow-no-tee"]);
@@ -104,6 +110,14 @@ fn a_machine_from_ovmf_with_a_tpm_answers() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("an answer is JSON");
     assert!(answer["usage"]["completion_tokens"].as_u64().is_some_and(|tokens| tokens > 0), "{answer}");
+}
+
+#[test]
+fn a_host_whose_memory_is_not_locked_says_so_to_its_clients() {
+    let host = Host::serve(&program::tiny_model(), "");
+    let output = program::run("lethe", &["verify", &host.url, "--allow-no-tee", "--wait", "60"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(says(&output, "--insecure-host"));
 }
 
 #[test]

@@ -20,6 +20,9 @@ pub struct Members {
     pub document: Option<Bytes>,
     /// What the machine says its model's SHA-256 is.
     pub model_sha256: Option<Bytes>,
+    /// Whether the appliance says that it is an ordinary program of somebody's machine, whose memory is not locked.
+    #[serde(default)]
+    pub insecure_host: bool,
     /// Evidence of a TPM.
     pub tpm2: Option<Tpm2>,
     /// Evidence of an AMD processor.

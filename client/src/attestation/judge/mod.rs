@@ -60,7 +60,7 @@ pub(super) fn platform(platform: TeeType, case: &Case<'_>, channel: &Channel, fi
     };
     match platform {
         TeeType::None => {
-            none::judge(case.trust, channel, findings);
+            none::judge(case, channel, findings);
             Judged::nothing()
         }
         TeeType::Tpm2 => match &members.tpm2 {

@@ -2,14 +2,23 @@
 
 use evidence::check;
 
+use super::Case;
 use crate::{
-    attestation::{examine::Channel, findings::Findings, labels::Subject, trust::Trust},
+    attestation::{examine::Channel, findings::Findings, labels::Subject},
     error::Refusal,
 };
 
 /// Labels everything as not proven, and refuses it unless the user or the policy puts up with that.
-pub(super) fn judge(trust: &Trust, channel: &Channel, findings: &mut Findings) {
-    findings.leave(Subject::Image, "no hardware measured what runs there");
+pub(super) fn judge(case: &Case<'_>, channel: &Channel, findings: &mut Findings) {
+    let trust = case.trust;
+    findings.leave(
+        Subject::Image,
+        if case.members.insecure_host {
+            "no hardware measured what runs there; it says itself that prompts may reach its host's swap (--insecure-host)"
+        } else {
+            "no hardware measured what runs there"
+        },
+    );
     findings.leave(Subject::Configuration, "no register holds the digest of the deployment document");
     findings.leave(Subject::Model, "the appliance checks it, but nothing proves the appliance");
     label_keys(channel, findings);
