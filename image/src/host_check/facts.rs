@@ -36,13 +36,8 @@ pub struct Facts {
 
 /// Parameters of KVM's modules (Documentation/admin-guide/kernel-parameters.txt, `kvm-amd.` and `kvm-intel.`).
 const PARAMETERS: [&str; 4] = ["kvm_amd.sev", "kvm_amd.sev_es", "kvm_amd.sev_snp", "kvm_intel.tdx"];
-const DEVICES: [&str; 4] = ["/dev/kvm", "/dev/sev", "/dev/vhost-vsock", "/dev/sgx_enclave"];
-const FILES: [&str; 4] = [
-    "/run/tdx-qgs/qgs.socket",
-    "/var/run/tdx-qgs/qgs.socket",
-    "/etc/sgx_default_qcnl.conf",
-    "/sys/firmware/acpi/tables/SVKL",
-];
+const DEVICES: [&str; 3] = ["/dev/kvm", "/dev/sev", "/dev/sgx_enclave"];
+const FILES: [&str; 3] = ["/run/tdx-qgs/qgs.socket", "/var/run/tdx-qgs/qgs.socket", "/etc/sgx_default_qcnl.conf"];
 const OBJECTS: [&str; 2] = ["sev-snp-guest", "tdx-guest"];
 
 impl Facts {
