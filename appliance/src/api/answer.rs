@@ -90,6 +90,7 @@ pub async fn answer(state: &Arc<State>, request: Request) -> Answer {
         Route::Model(id) => models::one(state, id, request.query.as_deref()),
         Route::Health => health::answer(state, request.query.as_deref()),
         Route::Attestation => attestation::answer(state, request.query.as_deref()).await,
+        Route::LegacyReport => attestation::legacy(state, request.query.as_deref()).await,
     };
     answered.unwrap_or_else(Answer::from)
 }

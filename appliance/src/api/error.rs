@@ -19,6 +19,18 @@ pub enum ApiError {
         /// What it takes.
         expected: &'static str,
     },
+    /// A parameter of the query has a value it cannot have.
+    #[error("the query parameter '{name}' is not as it must be")]
+    QueryValue {
+        /// The parameter.
+        name: &'static str,
+    },
+    /// No report about such a keyset is kept.
+    #[error("nothing is kept about a keyset with this digest")]
+    NoSuchKeyset,
+    /// Another signer than this server's is asked for.
+    #[error("this is not a signing address of this server")]
+    NoSuchSigner,
     /// `nonce` is not 64 lower-case hexadecimal digits.
     #[error("'nonce' must be exactly 64 lower-case hexadecimal digits")]
     Nonce,
@@ -155,13 +167,16 @@ impl ApiError {
         match self {
             Self::Body(refusal) => (StatusCode::BAD_REQUEST, INVALID, refusal.code()),
             Self::Query { .. } => (StatusCode::BAD_REQUEST, INVALID, "unknown_parameter"),
-            Self::Nonce | Self::NoSuchToken { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_value"),
+            Self::Nonce | Self::NoSuchToken { .. } | Self::QueryValue { .. } => {
+                (StatusCode::BAD_REQUEST, INVALID, "invalid_value")
+            }
             Self::TemplateRefuses { .. } => (StatusCode::BAD_REQUEST, INVALID, "chat_template_refused"),
             Self::NoChatTemplate => (StatusCode::BAD_REQUEST, INVALID, "no_chat_template"),
             Self::ContextExceeded { .. } => (StatusCode::BAD_REQUEST, INVALID, "context_length_exceeded"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, INVALID, "incomplete_body"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, AUTHENTICATION, "invalid_api_key"),
             Self::NoSuchRoute => (StatusCode::NOT_FOUND, INVALID, "unknown_url"),
+            Self::NoSuchKeyset | Self::NoSuchSigner => (StatusCode::NOT_FOUND, "not_found", "not_found"),
             Self::ModelNotFound => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, INVALID, "body_timeout"),
@@ -182,6 +197,7 @@ impl ApiError {
         match self {
             Self::Body(refusal) => refusal.param().map(str::to_owned),
             Self::Nonce => Some("nonce".to_owned()),
+            Self::QueryValue { name } => Some((*name).to_owned()),
             Self::TemplateRefuses { .. } => Some("messages".to_owned()),
             Self::NoSuchToken { token, .. } => Some(format!("logit_bias.{token}")),
             Self::ModelNotFound => Some("model".to_owned()),

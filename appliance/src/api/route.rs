@@ -19,6 +19,8 @@ pub enum Route {
     Health,
     /// `GET /v1/aci/attestation`
     Attestation,
+    /// `GET /v1/attestation/report`
+    LegacyReport,
 }
 
 /// Finds the route of a request.
@@ -32,6 +34,7 @@ pub fn route(method: &Method, path: &str) -> Result<Route, ApiError> {
         "/v1/models" => (Method::GET, Route::Models),
         "/health" => (Method::GET, Route::Health),
         "/v1/aci/attestation" => (Method::GET, Route::Attestation),
+        "/v1/attestation/report" => (Method::GET, Route::LegacyReport),
         _ => match path.strip_prefix("/v1/models/") {
             Some(id) => (Method::GET, Route::Model(percent_decoded(id).ok_or(ApiError::ModelNotFound)?)),
             None => return Err(ApiError::NoSuchRoute),
@@ -51,6 +54,7 @@ impl Route {
             Self::Model(_) => "model",
             Self::Health => "health",
             Self::Attestation => "attestation",
+            Self::LegacyReport => "legacy-report",
         }
     }
 
@@ -60,7 +64,7 @@ impl Route {
     pub const fn needs_token(&self) -> bool {
         match self {
             Self::Chat | Self::Completion | Self::Models | Self::Model(_) => true,
-            Self::Health | Self::Attestation => false,
+            Self::Health | Self::Attestation | Self::LegacyReport => false,
         }
     }
 
@@ -72,7 +76,7 @@ impl Route {
 }
 
 /// RFC 3986 percent-decoding; `None` for a broken escape or a result that is not UTF-8.
-fn percent_decoded(text: &str) -> Option<String> {
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -98,6 +102,7 @@ mod tests {
         assert_eq!(route(&Method::GET, "/v1/models").expect("route"), Route::Models);
         assert_eq!(route(&Method::GET, "/health").expect("route"), Route::Health);
         assert_eq!(route(&Method::GET, "/v1/aci/attestation").expect("route"), Route::Attestation);
+        assert_eq!(route(&Method::GET, "/v1/attestation/report").expect("route"), Route::LegacyReport);
         for path in ["/", "", "/v1/chat/completions/", "//v1/models", "/v1/embeddings", "/v1/../health", "*"] {
             assert!(matches!(route(&Method::GET, path), Err(ApiError::NoSuchRoute)), "{path}");
         }

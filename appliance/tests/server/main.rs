@@ -13,6 +13,7 @@ mod access;
 mod answers;
 mod client;
 mod engine;
+mod epochs;
 mod failures;
 mod hostile;
 mod limits;

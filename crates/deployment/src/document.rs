@@ -23,6 +23,12 @@ pub struct Document {
     /// Guard rails of sizes, times and parameters.
     #[serde(default)]
     pub limits: Limits,
+    /// How long keys live.
+    #[serde(default)]
+    pub keys: Keys,
+    /// How long and how many receipts are kept.
+    #[serde(default)]
+    pub receipts: Receipts,
     /// How the virtual machine gets its address; without meaning in host mode.
     #[serde(default)]
     pub network: Network,
@@ -153,6 +159,28 @@ pub struct Limits {
     pub max_top_logprobs: u32,
 }
 
+/// `[keys]`: the life of the keys that prompts are sealed to. Measured on the monotonic clock alone.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// Length of an epoch, in seconds.
+    pub epoch_seconds: u32,
+    /// Sealed requests of an epoch; then the next one begins early.
+    pub epoch_requests: u32,
+    /// Seconds after its epoch in which a key still opens requests.
+    pub grace_seconds: u32,
+}
+
+/// `[receipts]`: how long and how many are kept, in memory alone.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receipts {
+    /// Seconds that a receipt is kept.
+    pub seconds: u32,
+    /// Most receipts; the oldest go first.
+    pub count: u32,
+}
+
 /// `[network]`: addressing of the virtual machine.
 ///
 /// It is read through a plain struct: serde's tagged enums let unknown keys pass beside a variant without fields.
@@ -251,6 +279,18 @@ impl Default for Limits {
             max_stop: 4,
             max_top_logprobs: 20,
         }
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { epoch_seconds: 3600, epoch_requests: 1 << 20, grace_seconds: 300 }
+    }
+}
+
+impl Default for Receipts {
+    fn default() -> Self {
+        Self { seconds: 1200, count: 4096 }
     }
 }
 

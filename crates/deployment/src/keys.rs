@@ -22,6 +22,8 @@ pub const SECTIONS: &[Section] = &[
     Section { path: "clients",          max: 1,   meaning: "Who may ask." },
     Section { path: "clients.tokens[]", max: 256, meaning: "One accepted bearer token; the document is public and holds only digests." },
     Section { path: "limits",           max: 1,   meaning: "Guard rails: sizes, times, and the ranges of request parameters." },
+    Section { path: "keys",             max: 1,   meaning: "The life of the keys that prompts are sealed to; a key of an epoch is wiped after its grace." },
+    Section { path: "receipts",         max: 1,   meaning: "Signed receipts of answers, kept in locked memory and nowhere else." },
     Section { path: "network",          max: 1,   meaning: "How the virtual machine gets its address; without meaning for an ordinary process." },
     Section { path: "template",         max: 1,   meaning: "Constants given to the model's chat template." },
 ];
@@ -99,6 +101,19 @@ pub const KEYS: &[Key] = &[
           meaning: "Most stop texts of a request." },
     Key { path: "limits.max_top_logprobs", kind: Integer { min: 0, max: 100 }, unit: "alternatives", presence: Default("20"),
           meaning: "Highest top_logprobs a request may ask for." },
+
+    Key { path: "keys.epoch_seconds", kind: Integer { min: 10, max: 604_800 }, unit: "seconds", presence: Default("3600"),
+          meaning: "Length of an epoch; each has keys of its own, and the next one's are published before it begins." },
+    Key { path: "keys.epoch_requests", kind: Integer { min: 16, max: 1 << 22 }, unit: "requests", presence: Default("1048576"),
+          meaning: "Sealed requests of an epoch, each remembered in about 20 bytes so that it counts once; then the next epoch begins early, \
+                    at most once a minute." },
+    Key { path: "keys.grace_seconds", kind: Integer { min: 0, max: 3600 }, unit: "seconds", presence: Default("300"),
+          meaning: "Time after an epoch in which its keys still open requests, at most epoch_seconds; then they are wiped." },
+
+    Key { path: "receipts.seconds", kind: Integer { min: 10, max: 86_400 }, unit: "seconds", presence: Default("1200"),
+          meaning: "Time a receipt can be fetched, and the evidence of a past epoch with it." },
+    Key { path: "receipts.count", kind: Integer { min: 16, max: 65_536 }, unit: "receipts", presence: Default("4096"),
+          meaning: "Most receipts that are kept, about 3 KiB each; the oldest go first." },
 
     Key { path: "network.mode", kind: Choice(&["dhcp", "static"]), unit: "", presence: Default("\"dhcp\""),
           meaning: "\"dhcp\" asks the network (IPv4), \"static\" takes the address below." },
