@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use deployment::Wires;
 use protocol::envelope::EnvelopeKey;
 use protocol::hpke::{Aead, Kem, SecretKey};
 use protocol::keyset::algorithm;
@@ -19,7 +20,7 @@ const AEADS: [Aead; 3] = [Aead::Aes128Gcm, Aead::ChaCha20Poly1305, Aead::Aes256G
 /// The keys of one epoch; wiped when the last request that uses them ends.
 pub struct Epoch {
     number: u64,
-    ohttp: [GatewayKey; 2],
+    ohttp: Vec<GatewayKey>,
     ehbp: SecretKey,
     envelope: EnvelopeKey,
     seen: Mutex<ReplaySet>,
@@ -37,7 +38,13 @@ pub enum Room {
 
 impl Epoch {
     /// The keys that the chain's present value gives. `first_id` is the OHTTP key id of the boot's first epoch.
-    pub(super) fn draw(chain: &Ratchet, number: u64, first_id: u8, capacity: usize) -> Result<Self, IdentityError> {
+    pub(super) fn draw(
+        chain: &Ratchet,
+        number: u64,
+        first_id: u8,
+        capacity: usize,
+        wires: &Wires,
+    ) -> Result<Self, IdentityError> {
         let secret = |role, kem| Ok::<_, IdentityError>(SecretKey::derive(kem, &*chain.key(role)?));
         let mut marks = Zeroizing::new([0; 32]);
         getrandom::fill(marks.as_mut_slice()).map_err(IdentityError::Random)?;
@@ -45,10 +52,10 @@ impl Epoch {
         let [turn, ..] = number.wrapping_mul(2).to_le_bytes();
         let id = first_id.wrapping_add(turn);
         let gateway = |key_id, secret| GatewayKey { key_id, secret, aeads: AEADS.to_vec() };
-        let ohttp = [
-            gateway(id, secret("ohttp", Kem::X25519)?),
-            gateway(id.wrapping_add(1), secret("ohttp-xwing", Kem::XWing)?),
-        ];
+        let mut ohttp = vec![gateway(id, secret("ohttp", Kem::X25519)?)];
+        if wires.post_quantum {
+            ohttp.push(gateway(id.wrapping_add(1), secret("ohttp-xwing", Kem::XWing)?));
+        }
         let envelope = secret("envelope", Kem::X25519)?;
         let envelope = EnvelopeKey { kid: name("env", envelope.public_key().as_bytes()), secret: envelope };
         let ehbp = secret("ehbp", Kem::X25519)?;
@@ -61,9 +68,9 @@ impl Epoch {
         self.number
     }
 
-    /// Keys of OHTTP: X25519, then X-Wing.
+    /// Keys of OHTTP: X25519, then X-Wing where the document offers it.
     #[must_use]
-    pub const fn ohttp(&self) -> &[GatewayKey; 2] {
+    pub fn ohttp(&self) -> &[GatewayKey] {
         &self.ohttp
     }
 
@@ -91,22 +98,32 @@ impl Epoch {
         Ok(if seen.len() >= few { Room::Little } else { Room::Enough })
     }
 
-    /// What the keyset lists, with the algorithms' names.
-    pub(super) fn public_keys(&self) -> Vec<PublicKey> {
+    /// What the keyset lists of the wires that are served, with the algorithms' names.
+    pub(super) fn public_keys(&self, wires: &Wires) -> Vec<PublicKey> {
         let entry = |prefix, algo: &str, key: &[u8]| PublicKey {
             key_id: name(prefix, key),
             algo: algo.to_owned(),
             public_key: hex::encode(key),
         };
         let public = |secret: &SecretKey| secret.public_key().as_bytes().to_vec();
-        let [x25519, xwing] = &self.ohttp;
-        vec![
-            entry("ohttp", algorithm::OHTTP, &public(&x25519.secret)),
-            entry("ohttp", algorithm::OHTTP_XWING, &public(&xwing.secret)),
-            entry("ehbp", algorithm::EHBP, &public(&self.ehbp)),
-            entry("env", algorithm::ENVELOPE, &public(&self.envelope.secret)),
-        ]
+        let gateway = self.ohttp.iter().map(|key| match key.secret.kem() {
+            Kem::X25519 => (wires.ohttp, "ohttp", algorithm::OHTTP, &key.secret),
+            Kem::XWing => (wires.ohttp, "ohttp", algorithm::OHTTP_XWING, &key.secret),
+        });
+        let others = [
+            (wires.ehbp, "ehbp", algorithm::EHBP, &self.ehbp),
+            (wires.envelope, "env", algorithm::ENVELOPE, &self.envelope.secret),
+        ];
+        let served = gateway.chain(others).filter(|(served, ..)| *served);
+        served.map(|(_, prefix, algo, secret)| entry(prefix, algo, &public(secret))).collect()
     }
+}
+
+/// Names of the wires that are served, as capabilities and receipts have them.
+pub(super) fn wire_names(wires: &Wires) -> Vec<&'static str> {
+    let all =
+        [(wires.ohttp, "ohttp"), (wires.ohttp, "ohttp-chunked"), (wires.ehbp, "ehbp"), (wires.envelope, "envelope")];
+    all.into_iter().filter_map(|(served, name)| served.then_some(name)).collect()
 }
 
 /// A key's name: the same for the same key, another one at every boot.

@@ -4,7 +4,7 @@
 //! find here stands in `missing`. docs/decisions/0007 lists the members.
 
 use serde_json::{Map, Value, json};
-use tee::{Evidence, SevSnpEvidence, TdxEvidence, Tpm2Evidence};
+use tee::{Bank, Evidence, SevSnpEvidence, TdxEvidence, Tpm2Evidence};
 
 use super::Identity;
 
@@ -30,6 +30,22 @@ pub(super) fn json(identity: &Identity, evidence: &Evidence) -> Value {
     }
     put("missing", missing(evidence).into());
     Value::Object(members)
+}
+
+/// What the hardware says it launched: the launch digest of SEV-SNP, MRTD of TDX, PCR 4 of a TPM's SHA-256 bank.
+pub(super) fn measurement(evidence: &Evidence) -> Option<String> {
+    /// Offset of MRTD in a quote of version 4; a later version has six bytes more before the body.
+    const MRTD: usize = 184;
+    let bytes = match evidence {
+        Evidence::None => None,
+        Evidence::SevSnp(evidence) => evidence.report.get(0x90..0xc0),
+        Evidence::Tdx(evidence) => {
+            let start = if evidence.quote.starts_with(&[4, 0]) { MRTD } else { MRTD + 6 };
+            evidence.quote.get(start..start + 48)
+        }
+        Evidence::Tpm2(evidence) => evidence.pcrs.get(&Bank::Sha256).and_then(|bank| bank.get(&4)).map(Vec::as_slice),
+    };
+    bytes.map(hex::encode)
 }
 
 /// What a verifier may need and has to find elsewhere.

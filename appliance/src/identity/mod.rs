@@ -10,10 +10,10 @@ mod ring;
 mod tls;
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
-use deployment::Document;
+use deployment::{Document, Wires};
 use protocol::legacy::{self, LegacyKeys, SigningAlgorithm};
 use protocol::ratchet::Underivable;
 use protocol::receipt::ReceiptKey;
@@ -72,6 +72,8 @@ pub struct Identity {
     model: (String, [u8; 32]),
     binding: Binding,
     document: Vec<u8>,
+    wires: Wires,
+    measurement: OnceLock<Option<String>>,
     ring: RwLock<Ring>,
     pressed: Notify,
 }
@@ -208,10 +210,21 @@ impl Identity {
             receipts: seconds(document.receipts.seconds),
             requests: usize::try_from(document.keys.epoch_requests).unwrap_or(usize::MAX),
         };
-        let ring = Ring::begin(&boot, lives, Instant::now())?;
+        let wires = document.wires.clone();
+        let ring = Ring::begin(&boot, lives, &wires, Instant::now())?;
         let model = (document.model.name.clone(), document.model.sha256);
         let (binding, document) = (ground.binding, ground.document);
-        Ok(Self { boot, origin, model, binding, document, ring: RwLock::new(ring), pressed: Notify::new() })
+        Ok(Self {
+            boot,
+            origin,
+            model,
+            binding,
+            document,
+            wires,
+            measurement: OnceLock::new(),
+            ring: RwLock::new(ring),
+            pressed: Notify::new(),
+        })
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Ring> {
@@ -261,6 +274,12 @@ impl Identity {
     #[must_use]
     pub const fn boot_id(&self) -> &[u8; 16] {
         &self.boot.id
+    }
+
+    /// What the hardware says it launched, in hexadecimal: nothing before the first report, and where nothing measures.
+    #[must_use]
+    pub fn measurement(&self) -> Option<&str> {
+        self.measurement.get().and_then(Option::as_deref)
     }
 
     /// What the boot knows about itself.
@@ -322,7 +341,7 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] where random bytes are missing.
     pub fn prepare(&self) -> Result<Arc<Published>, IdentityError> {
-        self.write().prepare(&self.boot)
+        self.write().prepare(&self.boot, &self.wires)
     }
 
     /// Begins the next epoch at `now`, by the monotonic clock.
@@ -330,7 +349,7 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`] where random bytes are missing; the present epoch goes on.
     pub fn advance(&self, now: Instant) -> Result<Arc<Published>, IdentityError> {
-        self.write().advance(&self.boot, now)
+        self.write().advance(&self.boot, &self.wires, now)
     }
 
     /// Drops what is over at `now`: keys after their grace, evidence that no receipt needs any more.
@@ -371,9 +390,10 @@ impl Identity {
 
     fn make_report(&self, published: &Published, nonce: Option<&Nonce>) -> Result<Report, ReportError> {
         let evidence = self.boot.machine.evidence(&report_data_slot(published.digest, nonce))?;
+        self.measurement.get_or_init(|| evidence::measurement(&evidence));
         let evidence = evidence::json(self, &evidence);
-        Report::new(self.tee_type(), &published.keyset, nonce, SourceProvenance::default(), evidence)
-            .map_err(ReportError::Keyset)
+        let report = Report::new(self.tee_type(), &published.keyset, nonce, SourceProvenance::default(), evidence);
+        Ok(report.map_err(ReportError::Keyset)?.with_wires(&epoch::wire_names(&self.wires)))
     }
 
     /// The report that the older verifiers ask for, with evidence of its own: ACI's statement is never in it.
@@ -453,6 +473,7 @@ mod tests {
         let mut document = document();
         document.keys = deployment::Keys { epoch_seconds: 100, epoch_requests: 16, grace_seconds: 30 };
         document.receipts.seconds = 50;
+        (document.wires.ehbp, document.wires.envelope) = (true, true);
         (Identity::establish(&document, ORIGIN).expect("identity"), Instant::now())
     }
 
@@ -481,6 +502,26 @@ mod tests {
         }
         assert_eq!(before.keyset.tls_public_keys, now.keyset.tls_public_keys, "pins hold");
         assert_eq!(before.keyset.receipt_signing_keys, now.keyset.receipt_signing_keys);
+    }
+
+    #[test]
+    fn the_keyset_has_keys_for_the_wires_that_are_served_and_no_others() {
+        let mut document = document();
+        let algorithms = |document: &Document| {
+            let identity = Identity::establish(document, ORIGIN).expect("identity");
+            let report = identity.report(None).expect("report");
+            let keys = &identity.published().keyset.e2ee_public_keys;
+            (keys.iter().map(|key| key.algo.clone()).collect::<Vec<_>>(), report.service_capabilities.wires)
+        };
+        let (keys, wires) = algorithms(&document);
+        assert_eq!(keys, ["lethe.ohttp.x25519", "lethe.ohttp.xwing", "lethe.ohttp.x25519", "lethe.ohttp.xwing"]);
+        assert_eq!(wires, ["ohttp", "ohttp-chunked"]);
+        document.wires.post_quantum = false;
+        assert_eq!(algorithms(&document).0, ["lethe.ohttp.x25519", "lethe.ohttp.x25519"]);
+        (document.wires.ohttp, document.wires.envelope) = (false, true);
+        let (keys, wires) = algorithms(&document);
+        assert_eq!((keys.len(), wires), (2, vec!["envelope".to_owned()]));
+        assert!(keys.iter().all(|algo| algo == "lethe.envelope.x25519"));
     }
 
     #[test]

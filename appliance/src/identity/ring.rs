@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use deployment::Wires;
 use protocol::ratchet::Ratchet;
 use protocol::{Keyset, Report, Sha256Digest};
 use zeroize::Zeroizing;
@@ -91,17 +92,17 @@ pub(super) struct Ring {
 }
 
 impl Ring {
-    pub(super) fn begin(boot: &PerBoot, lives: Lives, now: Instant) -> Result<Self, IdentityError> {
+    pub(super) fn begin(boot: &PerBoot, lives: Lives, wires: &Wires, now: Instant) -> Result<Self, IdentityError> {
         let derived = boot.machine.derived_secret().map(|secret| &**secret);
         let chain = Ratchet::new(&*fresh()?, derived).map_err(IdentityError::Derive)?;
         let mut first_id = [0];
         getrandom::fill(&mut first_id).map_err(IdentityError::Random)?;
         let [first_id] = first_id;
-        let current = Arc::new(Epoch::draw(&chain, 0, first_id, lives.requests)?);
+        let current = Arc::new(Epoch::draw(&chain, 0, first_id, lives.requests, wires)?);
         let mut chain = chain;
         chain.advance(&*fresh()?, derived).map_err(IdentityError::Derive)?;
-        let next = Arc::new(Epoch::draw(&chain, 1, first_id, lives.requests)?);
-        let published = Arc::new(publish(boot, &current, &next)?);
+        let next = Arc::new(Epoch::draw(&chain, 1, first_id, lives.requests, wires)?);
+        let published = Arc::new(publish(boot, wires, &current, &next)?);
         let live = Live { previous: None, current, next };
         let (prepared, past) = (None, VecDeque::new());
         Ok(Self {
@@ -161,22 +162,27 @@ impl Ring {
     }
 
     /// Makes the keys that come after the next epoch, and the next epoch's keyset.
-    pub(super) fn prepare(&mut self, boot: &PerBoot) -> Result<Arc<Published>, IdentityError> {
+    pub(super) fn prepare(&mut self, boot: &PerBoot, wires: &Wires) -> Result<Arc<Published>, IdentityError> {
         if let Some((_, published)) = &self.prepared {
             return Ok(Arc::clone(published));
         }
         let derived = boot.machine.derived_secret().map(|secret| &**secret);
         self.chain.advance(&*fresh()?, derived).map_err(IdentityError::Derive)?;
         let number = self.live.next.number().saturating_add(1);
-        let after = Arc::new(Epoch::draw(&self.chain, number, self.first_id, self.lives.requests)?);
-        let published = Arc::new(publish(boot, &self.live.next, &after)?);
+        let after = Arc::new(Epoch::draw(&self.chain, number, self.first_id, self.lives.requests, wires)?);
+        let published = Arc::new(publish(boot, wires, &self.live.next, &after)?);
         self.prepared = Some((after, Arc::clone(&published)));
         Ok(published)
     }
 
     /// Begins the next epoch. The current one goes into its grace; the one before it is wiped, were its grace over or not.
-    pub(super) fn advance(&mut self, boot: &PerBoot, now: Instant) -> Result<Arc<Published>, IdentityError> {
-        self.prepare(boot)?;
+    pub(super) fn advance(
+        &mut self,
+        boot: &PerBoot,
+        wires: &Wires,
+        now: Instant,
+    ) -> Result<Arc<Published>, IdentityError> {
+        self.prepare(boot, wires)?;
         let Some((after, published)) = self.prepared.take() else { return Ok(self.published()) };
         let next = std::mem::replace(&mut self.live.next, after);
         let current = std::mem::replace(&mut self.live.current, next);
@@ -208,9 +214,9 @@ fn fresh() -> Result<Zeroizing<[u8; 32]>, IdentityError> {
 }
 
 /// The keyset of an epoch: the keys of the boot, its own, and the next one's.
-fn publish(boot: &PerBoot, current: &Epoch, next: &Epoch) -> Result<Published, IdentityError> {
+fn publish(boot: &PerBoot, wires: &Wires, current: &Epoch, next: &Epoch) -> Result<Published, IdentityError> {
     let mut keyset = boot.keyset();
-    keyset.e2ee_public_keys = current.public_keys().into_iter().chain(next.public_keys()).collect();
+    keyset.e2ee_public_keys = current.public_keys(wires).into_iter().chain(next.public_keys(wires)).collect();
     let digest = keyset.digest().map_err(IdentityError::Keyset)?;
     Ok(Published { epoch: current.number(), keyset, digest, report: OnceLock::new() })
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use deployment::{Access, Clients, Document, Keys, Limits, Receipts, Token, token};
+use deployment::{Access, Clients, Document, Keys, Limits, Receipts, Token, Wires, token};
 use lethe_appliance::api::{Event, EventSink, Listener, Parts, Render, RenderFailure, State, serve};
 use lethe_appliance::identity::{Identity, Origin};
 use serde_json::Value;
@@ -71,6 +71,7 @@ pub struct Setup {
     pub template: bool,
     pub keys: Keys,
     pub receipts: Receipts,
+    pub wires: Wires,
 }
 
 impl Default for Setup {
@@ -82,6 +83,7 @@ impl Default for Setup {
             template: true,
             keys: Keys::default(),
             receipts: Receipts::default(),
+            wires: Wires::default(),
         }
     }
 }
@@ -164,6 +166,7 @@ fn document(setup: &Setup) -> Document {
     document.limits = setup.limits.clone();
     document.keys = setup.keys.clone();
     document.receipts = setup.receipts.clone();
+    document.wires = setup.wires.clone();
     if !setup.tokens.is_empty() {
         let entry = |text: &String| Token { name: "t".to_owned(), sha256: token::digest(text).expect("token") };
         document.clients = Clients { access: Access::Token, tokens: setup.tokens.iter().map(entry).collect() };

@@ -122,7 +122,7 @@ fn write_comment(text: &mut String, words: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Document, Engine, Keys, Limits, Listen, Network, Receipts, Template, Token};
+    use crate::document::{Document, Engine, Keys, Limits, Listen, Network, Receipts, Template, Token, Wires};
 
     fn draft() -> Draft {
         Draft {
@@ -147,6 +147,7 @@ mod tests {
             clients: draft().clients,
             limits: Limits::default(),
             keys: Keys::default(),
+            wires: Wires::default(),
             receipts: Receipts::default(),
             network: Network::default(),
             template: Template::default(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use deployment::{
-    Document, Engine, KEYS, Key, Keys, Kind, Limits, Listen, Network, Presence, Receipts, SECTIONS, Template,
+    Document, Engine, KEYS, Key, Keys, Kind, Limits, Listen, Network, Presence, Receipts, SECTIONS, Template, Wires,
 };
 use toml::{Table, Value};
 
@@ -96,6 +96,7 @@ fn the_defaults_of_the_table_are_those_of_the_types() {
         listen: Listen::default(),
         limits: Limits::default(),
         keys: Keys::default(),
+        wires: Wires::default(),
         receipts: Receipts::default(),
         network: Network::default(),
         template: Template::default(),
