@@ -94,25 +94,40 @@ pub fn installed() -> bool {
     // Large enough that the allocator's own words at the start of a free block leave most of the pattern alone, small
     // enough to stay mapped after `free`.
     const SIZE: usize = 512;
+    // The allocator may fill its cache of this size while it gives out the first block; the freed one then goes elsewhere, and
+    // another comes back. With that one held there is room in the cache, so the second attempt finds its block again.
+    const ATTEMPTS: usize = 4;
+    let mut held = [ptr::null_mut(); ATTEMPTS];
+    let cleared = held.iter_mut().find_map(|other| freed_block_is_cleared(SIZE, other)).unwrap_or(false);
+    for block in held {
+        // SAFETY: what an attempt left here is live and freed once; free takes null.
+        unsafe { libc::free(block) };
+    }
+    cleared
+}
+
+/// Frees a block of `size` bytes and looks at it when the allocator gives it out again; `None` where it gave another one, which is
+/// then in `other`.
+fn freed_block_is_cleared(size: usize, other: &mut *mut libc::c_void) -> Option<bool> {
     // SAFETY: the block is written inside its bounds and freed once. It is then read, not through the dangling
-    // pointer but through a second live block: malloc hands the same place out again to this thread, and when it does
-    // not, the answer is no worse than a second look at unrelated cleared or fresh memory of our own.
+    // pointer but through a second live block at the same place.
     unsafe {
-        let block = libc::malloc(SIZE).cast::<u8>();
+        let block = libc::malloc(size).cast::<u8>();
         if block.is_null() {
-            return false;
+            return None;
         }
-        ptr::write_bytes(block, 0xA5, SIZE);
+        ptr::write_bytes(block, 0xA5, size);
         let first = block as usize;
         // Hidden from the optimiser, which knows malloc and free and would drop the pair.
         libc::free(core::hint::black_box(block).cast());
-        let again = libc::malloc(SIZE).cast::<u8>();
-        if again.is_null() {
-            return false;
+        let again = libc::malloc(size);
+        if core::hint::black_box(again) as usize != first {
+            *other = again;
+            return None;
         }
-        let same = core::hint::black_box(again) as usize == first;
-        let clear = (16..SIZE).all(|at| ptr::read_volatile(again.add(at)) == 0);
-        libc::free(again.cast());
-        same && clear
+        let bytes = again.cast::<u8>();
+        let clear = (16..size).all(|at| ptr::read_volatile(bytes.add(at)) == 0);
+        libc::free(again);
+        Some(clear)
     }
 }
