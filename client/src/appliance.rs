@@ -1,22 +1,29 @@
 //! An appliance that has been verified, and the requests one can send to it.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use evidence::Time;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use protocol::Nonce;
+use protocol::{KEYSET_DIGEST_HEADER, Nonce};
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     address::Address,
-    attestation::{Channel, Examination, Expectation, MAX_REPORT_BYTES, Policy, Verified, examine},
+    attestation::{
+        Channel, Endorsements, Examination, Expectation, MAX_REPORT_BYTES, NonceOrigin, Trust, Verified, examine,
+    },
+    collateral::{CollateralError, Library},
     connection::{AnswerBody, Connection, Dialer, IdlePool, Patience, Peer, RequestBody, ready_again},
-    error::{Error, NetworkError, ServerError, UsageError},
+    error::{Error, NetworkError, Refusal, ServerError, UsageError},
     pin::SpkiPin,
     retry::RetryPolicy,
     terminal,
@@ -34,8 +41,12 @@ pub struct Options {
     pub address: Address,
     /// The TLS key it must have; `None`: the one it shows first.
     pub pin: Option<SpkiPin>,
-    /// What is put up with.
-    pub policy: Policy,
+    /// What is trusted and asked.
+    pub trust: Trust,
+    /// What vendors say about the platform, as far as the user has it.
+    pub endorsements: Endorsements,
+    /// Where the rest of that comes from; `None`: nowhere.
+    pub library: Option<Library>,
     /// How long to wait for the network.
     pub patience: Patience,
     /// When to try again.
@@ -45,13 +56,15 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults for an address: no pin, no token, a TEE demanded.
+    /// The defaults for an address: no pin, no token.
     #[must_use]
-    pub fn new(address: Address) -> Self {
+    pub fn new(address: Address, trust: Trust) -> Self {
         Self {
             address,
             pin: None,
-            policy: Policy::default(),
+            trust,
+            endorsements: Endorsements::default(),
+            library: None,
             patience: Patience::default(),
             retry: RetryPolicy::default(),
             token: None,
@@ -74,15 +87,21 @@ pub struct Attested {
     pub examination: Examination,
     /// Who sent the report.
     pub peer: Peer,
-    /// The nonce it had to answer.
-    pub nonce: Nonce,
+    /// The report's bytes.
+    pub report: Vec<u8>,
+    /// What it had to match.
+    pub expectation: Expectation,
+    /// What vendors said about the platform.
+    pub endorsements: Endorsements,
+    /// Why some of that is missing.
+    pub missing: Vec<CollateralError>,
     pool: Arc<IdlePool>,
 }
 
 /// Fetches a report, with the given nonce or a fresh one, and examines it. Nothing else is sent.
 ///
 /// # Errors
-/// As the network and the server fail; [`crate::error::Refusal::Pin`] if the server holds another key than the pinned one. A
+/// As the network and the server fail; [`Refusal::Pin`] if the server holds another key than the pinned one. A
 /// refused report is not an error here: see [`Attested::examination`].
 pub async fn attest(options: &Options, nonce: Option<Nonce>) -> Result<Attested, Error> {
     options.retry.run(|attempt| attest_once(options, nonce, options.patience_of_attempt(attempt))).await
@@ -101,9 +120,15 @@ async fn attest_once(options: &Options, nonce: Option<Nonce>, patience: Patience
     let answer = connection.exchange(request, patience.silence).await?.map(|body| body.returning_to(&pool));
     let mut body = accepted(answer).await?;
     let report = body.collect_up_to("the attestation report", MAX_REPORT_BYTES).await?;
-    let expectation = Expectation { nonce, channel: channel_of(options, &peer), now: now() };
-    let examination = examine(&report, &expectation, options.policy);
-    Ok(Attested { examination, peer, nonce, pool })
+    let channel = channel_of(options, &peer);
+    let expectation = Expectation { nonce, origin: NonceOrigin::Ours, channel, at: now() };
+    let given = options.endorsements.clone();
+    let (endorsements, missing) = match &options.library {
+        Some(library) => library.complete(&report, given).await,
+        None => (given, Vec::new()),
+    };
+    let examination = examine(&report, &expectation, &options.trust, &endorsements);
+    Ok(Attested { examination, peer, report, expectation, endorsements, missing, pool })
 }
 
 fn fresh_nonce() -> Result<Nonce, getrandom::Error> {
@@ -121,8 +146,12 @@ fn channel_of(options: &Options, peer: &Peer) -> Channel {
     }
 }
 
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(u64::MAX, |since| since.as_secs())
+/// The clock of this machine.
+#[must_use]
+pub fn now() -> Time {
+    // A clock before 1970 makes every certificate too young, so that everything is refused.
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 impl Attested {
@@ -133,7 +162,14 @@ impl Attested {
     pub fn into_appliance(self, options: &Options) -> Result<Appliance, Error> {
         let verified = self.examination.verdict?;
         let dialer = Dialer::new(options.address.clone(), verified.pin(), options.patience)?;
-        Ok(Appliance { verified, dialer, pool: self.pool, token: options.token.clone(), retry: options.retry.clone() })
+        Ok(Appliance {
+            verified,
+            dialer,
+            pool: self.pool,
+            token: options.token.clone(),
+            retry: options.retry.clone(),
+            outdated: AtomicBool::new(false),
+        })
     }
 }
 
@@ -171,7 +207,8 @@ impl Call {
         call
     }
 
-    fn with_body(&self, address: &Address, body: RequestBody) -> Result<Request<RequestBody>, NetworkError> {
+    /// The request, with a body and what belongs to the address.
+    pub(crate) fn with_body(&self, address: &Address, body: RequestBody) -> Result<Request<RequestBody>, NetworkError> {
         let mut builder = Request::builder().method(self.method.clone()).uri(&self.path);
         if let Some(headers) = builder.headers_mut() {
             headers.clone_from(&self.headers);
@@ -193,6 +230,8 @@ pub struct Appliance {
     pool: Arc<IdlePool>,
     token: Option<Token>,
     retry: RetryPolicy,
+    /// An answer named another keyset than the verified one: nothing more is sent.
+    outdated: AtomicBool,
 }
 
 impl Appliance {
@@ -208,6 +247,25 @@ impl Appliance {
     #[must_use]
     pub fn verified(&self) -> &Verified {
         &self.verified
+    }
+
+    /// Whether an answer has named another keyset than the verified one. Then it sends nothing any more.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        self.outdated.load(Ordering::Acquire)
+    }
+
+    /// The appliance verified anew, with the keys it has now. Where no hardware vouches for them, the TLS key must still be the
+    /// one that was verified: a new one could be an impostor's.
+    ///
+    /// # Errors
+    /// As [`attest`], and the refusal.
+    pub async fn renewed(&self, options: &Options) -> Result<Self, Error> {
+        let mut options = options.clone();
+        if !self.verified.is_proven_by_hardware() {
+            options.pin = self.verified.pin().or(options.pin);
+        }
+        Self::open(&options).await
     }
 
     /// Where it is.
@@ -226,8 +284,12 @@ impl Appliance {
     /// not count as an attempt.
     ///
     /// # Errors
-    /// The network's; [`crate::error::Refusal::Pin`] if the server now holds another key.
+    /// The network's; [`Refusal::Pin`] if the server now holds another key; [`Refusal::KeysetChanged`] if an earlier answer
+    /// named another keyset.
     pub async fn send(&self, call: &Call, body: CallBody) -> Result<Response<AnswerBody>, Error> {
+        if self.is_outdated() {
+            return Err(Refusal::KeysetChanged.into());
+        }
         let body = match body {
             CallBody::Stream(stream) => stream,
             CallBody::Bytes(bytes) => {
@@ -261,6 +323,12 @@ impl Appliance {
     ) -> Result<Response<AnswerBody>, NetworkError> {
         let request = call.with_body(self.dialer.address(), body)?;
         let answer = connection.exchange(request, self.dialer.patience().silence).await?;
+        // A hint that costs a verification. Without the header there is none: the TLS key is the verified one either way.
+        if let Some(digest) = answer.headers().get(KEYSET_DIGEST_HEADER)
+            && digest.as_bytes() != self.verified.keyset_digest().to_string().as_bytes()
+        {
+            self.outdated.store(true, Ordering::Release);
+        }
         Ok(answer.map(|body| body.returning_to(&self.pool)))
     }
 

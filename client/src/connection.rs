@@ -16,7 +16,7 @@ use hyper::{
     client::conn::http1,
 };
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::CertificateDer};
+use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
 use tokio::{
     net::{TcpStream, UnixStream},
     task::AbortHandle,
@@ -72,7 +72,7 @@ pub enum Peer {
 }
 
 /// Makes connections to one address, all held to the same key.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct Dialer {
     address: Address,
     config: Arc<ClientConfig>,
@@ -86,6 +86,15 @@ impl Dialer {
     /// [`NetworkError::Tls`] if TLS cannot be set up.
     pub fn new(address: Address, expected: Option<SpkiPin>, patience: Patience) -> Result<Self, NetworkError> {
         let config = tls::client_config(expected).map_err(NetworkError::Tls)?;
+        Ok(Self { address, config, patience })
+    }
+
+    /// A dialer to a web server, whose certificate is of its name and leads to one of these roots.
+    ///
+    /// # Errors
+    /// [`NetworkError::Tls`] if TLS cannot be set up.
+    pub fn to_the_web(address: Address, roots: Arc<RootCertStore>, patience: Patience) -> Result<Self, NetworkError> {
+        let config = tls::web_config(roots).map_err(NetworkError::Tls)?;
         Ok(Self { address, config, patience })
     }
 

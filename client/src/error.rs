@@ -2,7 +2,14 @@
 
 use std::{io, time::Duration};
 
-use crate::{address::AddressError, pin::PinError, tls::PinMismatch, token::TokenError};
+use crate::{
+    address::AddressError,
+    attestation::{BundleError, ReferenceError, Subject},
+    collateral::CollateralError,
+    pin::PinError,
+    tls::PinMismatch,
+    token::TokenError,
+};
 
 /// Everything that can stop the client.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +74,30 @@ pub enum UsageError {
         #[source]
         source: evidence::PolicyError,
     },
+    /// A file with reference values.
+    #[error("{path} gives no reference values")]
+    Reference {
+        /// Which one.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: ReferenceError,
+    },
+    /// Release keys or a threshold without a release.
+    #[error("release keys and a threshold mean nothing without the signed note of a release")]
+    IdleReleaseKeys,
+    /// A saved bundle.
+    #[error("{path} is not a bundle")]
+    Bundle {
+        /// Which one.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: BundleError,
+    },
+    /// An expected document.
+    #[error("that is not the digest of a document")]
+    DocumentDigest,
     /// An expected field.
     #[error("that is not an expectation")]
     Expectation(#[source] evidence::ExpectedError),
@@ -122,6 +153,34 @@ pub enum Refusal {
         /// The clock of this machine.
         now: u64,
     },
+    /// Two keys of a role have one name.
+    #[error("two keys of the keyset have one name")]
+    KeyNamedTwice,
+    /// The appliance has other keys by now.
+    #[error("the appliance now has another keyset than the one that was verified")]
+    KeysetChanged,
+    /// Authentic evidence, but about something else than the report says.
+    #[error("the evidence is about other keys or another nonce than the report ({0})")]
+    NotBound(#[source] evidence::Refusal),
+    /// The report has none of what its platform has to show.
+    #[error("the report says its platform is `{0}`, and has no evidence of it")]
+    NoEvidence(&'static str),
+    /// Something that is demanded is not proven.
+    #[error("{subject} is not proven: {reason}")]
+    NotProven {
+        /// What.
+        subject: Subject,
+        /// Why not.
+        reason: String,
+    },
+    /// Authentic evidence says otherwise than was expected.
+    #[error("{reason}")]
+    Contradicted {
+        /// About what.
+        subject: Subject,
+        /// What it says.
+        reason: String,
+    },
     /// One key has two roles.
     #[error("one key appears in two roles of the keyset")]
     KeyReused,
@@ -139,9 +198,17 @@ pub enum Refusal {
     /// Evidence that was checked and does not hold.
     #[error(transparent)]
     Evidence(#[from] evidence::Refusal),
-    /// Evidence that this version cannot judge.
-    #[error("this client cannot verify `{0}` evidence yet")]
-    UnknownTee(String),
+}
+
+impl Refusal {
+    /// The rule of the verifier that was broken, where it was one of those.
+    #[must_use]
+    pub fn rule(&self) -> Option<evidence::Rule> {
+        match self {
+            Self::Evidence(refusal) | Self::NotBound(refusal) => Some(refusal.rule()),
+            _ => None,
+        }
+    }
 }
 
 /// What the network did.
@@ -182,6 +249,9 @@ pub enum NetworkError {
     /// A request that cannot be written down, for example to an address that is no host name.
     #[error("the request cannot be written")]
     UnusableRequest,
+    /// What vendors say about a platform could not be fetched.
+    #[error("what the vendor says about the platform could not be fetched")]
+    Collateral(#[source] Box<CollateralError>),
     /// The connection ended inside an answer.
     #[error("the connection ended in the middle of an answer")]
     Broken(#[source] hyper::Error),

@@ -1,7 +1,10 @@
 //! The one place that maps an error to an exit status and to the line that helps.
 
+use evidence::Rule;
+
 use crate::{
     address::AddressError,
+    attestation::ReferenceError,
     error::{Error, NetworkError, Refusal, ServerError, UsageError},
 };
 
@@ -61,8 +64,17 @@ fn help_usage(error: &UsageError) -> Option<&'static str> {
         UsageError::Policy { .. } => {
             "`lethe policy show standard` prints one; `lethe policy show --help` says how to write your own"
         }
+        UsageError::Reference { source: ReferenceError::NoKeys | ReferenceError::Signatures(_), .. } => {
+            "name the keys of signers you trust with --release-key NAME+ID+BASE64, and how many have to agree with --threshold"
+        }
+        UsageError::Reference { .. } => {
+            "--measurements takes VERSION.note of a release, or the lethe.manifest.json of an image that you built"
+        }
+        UsageError::IdleReleaseKeys => "name the release too, with --measurements VERSION.note",
+        UsageError::DocumentDigest => "--document takes a file, or sha256: followed by 64 hexadecimal digits",
         UsageError::Expectation(_) => "`lethe check … --json` on accepted evidence lists the fields",
         UsageError::File { .. }
+        | UsageError::Bundle { .. }
         | UsageError::TooLarge { .. }
         | UsageError::Listen { .. }
         | UsageError::NoCertificate
@@ -82,18 +94,40 @@ fn help_refusal(refusal: &Refusal) -> &'static str {
             "it may be an ordinary program or a virtual machine whose host can read everything you send; if it is your own \
              machine, or a test without secrets, say so with --allow-no-tee"
         }
+        Refusal::Evidence(refusal) if is_about_what_runs(refusal.rule()) => {
+            "it runs something else than what you named with --measurements and --document; do not use it unless you know why"
+        }
         Refusal::Evidence(_) => {
             "nothing in this evidence is to be believed; `lethe policy show NAME` says what a policy asks, and why"
         }
-        Refusal::UnknownTee(_) => "a newer client may; until then this appliance is refused even with --allow-no-tee",
+        Refusal::NotProven { .. } => {
+            "--measurements, --ak and --document say what you trust; `lethe verify --help` explains each of them"
+        }
+        Refusal::Contradicted { .. } => {
+            "if you expected exactly this machine, compare what you named with what it was started with; if not, do not use it"
+        }
+        Refusal::KeysetChanged => "start again, so that the new keys are verified",
         Refusal::Malformed(_) | Refusal::Version => {
             "is this an appliance of Lethe, and is this client as new as it is?"
         }
-        Refusal::KeysetExpired { .. } => "check the clock of this machine, then restart the appliance",
-        Refusal::KeysetDigest | Refusal::KeyReused | Refusal::TlsKeyNotInKeyset | Refusal::ReportData => {
+        Refusal::KeysetExpired { .. } => {
+            "check the clock of this machine, then restart the appliance; a saved bundle is judged as of its time with --at"
+        }
+        Refusal::KeysetDigest
+        | Refusal::KeyReused
+        | Refusal::KeyNamedTwice
+        | Refusal::TlsKeyNotInKeyset
+        | Refusal::NoEvidence(_)
+        | Refusal::NotBound(_)
+        | Refusal::ReportData => {
             "nothing was sent to it but this question; do not use this appliance, and tell whoever runs it"
         }
     }
+}
+
+/// Rules about image and document, not about the hardware.
+fn is_about_what_runs(rule: Rule) -> bool {
+    matches!(rule, Rule::P6 | Rule::P7 | Rule::P8 | Rule::P9 | Rule::P10 | Rule::S7 | Rule::S10 | Rule::T9 | Rule::T10)
 }
 
 fn help_network(error: &NetworkError) -> Option<&'static str> {
@@ -103,6 +137,9 @@ fn help_network(error: &NetworkError) -> Option<&'static str> {
         }
         NetworkError::TimedOut { .. } => "--timeout SECONDS waits longer for the next byte",
         NetworkError::Broken(_) => "what came so far is not the whole answer; ask again",
+        NetworkError::Collateral(_) => {
+            "vek, crl and collateral files of your own take its place; see `lethe verify --help`"
+        }
         NetworkError::Tls(_) | NetworkError::UnusableRequest => return None,
     })
 }

@@ -5,6 +5,7 @@ pub mod address;
 pub mod appliance;
 pub mod attestation;
 pub mod chat;
+pub mod collateral;
 pub mod connection;
 pub mod error;
 pub mod exit;

@@ -1,9 +1,10 @@
-//! TLS 1.3 towards an appliance: its certificate is self-signed, so trust is in the key, never in names or authorities.
+//! TLS 1.3 towards an appliance: its certificate is self-signed, so trust is in the key, never in names or authorities. And
+//! towards vendors' services, which are ordinary web servers.
 
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, OtherError, RootCertStore, SignatureScheme,
     client::{
         Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
@@ -104,6 +105,20 @@ pub fn client_config(expected: Option<SpkiPin>) -> Result<Arc<ClientConfig>, rus
         .with_custom_certificate_verifier(Arc::new(KeyVerifier { expected, algorithms }))
         .with_no_client_auth();
     config.resumption = Resumption::disabled();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// The TLS settings for a service of the web: its certificate must be of its name and lead to one of these roots.
+///
+/// # Errors
+/// rustls' own, if the provider lacks TLS 1.3.
+pub fn web_config(roots: Arc<RootCertStore>) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let provider: Arc<CryptoProvider> = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }

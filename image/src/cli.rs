@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use clap_complete::Shell;
 
-use crate::{build, config, disk, machine, measure, release, report, reproduce};
+use crate::{build, config, disk, firmware, host_check, machine, measure, release, report, reproduce};
 
 const EXAMPLES: &str = "\
 Examples:
   lethe-image build                                             make out/lethe.efi
   lethe-image config new --model model.gguf > lethe.toml        write a deployment document for a model
+  lethe-image firmware sev-snp                                  make out/OVMF.amdsev.fd from Debian's source
   lethe-image measure tpm2 --efi out/lethe.efi                  what a TPM will report for it
   lethe-image boot --model model.gguf --config lethe.toml       boot it here, console in this terminal
   lethe-image boot --model model.gguf --config lethe.toml --name demo --detach
@@ -35,11 +36,13 @@ enum Command {
     Build(build::Args),
     Reproduce(reproduce::Args),
     Config(config::Args),
+    Firmware(firmware::Args),
     Measure(measure::Args),
     Events(measure::EventsArgs),
     Release(release::Args),
     Cosign(release::CosignArgs),
     Disk(disk::Args),
+    HostCheck(host_check::Args),
     /// Boot the image in a virtual machine on this computer
     Boot(Box<machine::boot::Args>),
     /// List the machines of this user
@@ -58,6 +61,8 @@ enum Command {
         /// The shell the script is for
         shell: Shell,
     },
+    #[command(name = "cargo", hide = true)]
+    Cargo(build::places::Args),
     /// Run a program that dies with its parent (used by `boot`)
     #[command(name = machine::process::BOUND_COMMAND, hide = true)]
     Bound {
@@ -81,13 +86,16 @@ pub fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Build(args) => build::run(&args)?,
+        Command::Cargo(args) => return build::places::run(&args),
         Command::Reproduce(args) => return reproduce::run(&args),
         Command::Config(args) => config::run(args)?,
+        Command::Firmware(args) => firmware::run(&args)?,
         Command::Measure(args) => measure::run(&args)?,
         Command::Events(args) => measure::run_events(&args)?,
         Command::Release(args) => release::run(&args)?,
         Command::Cosign(args) => release::run_cosign(&args)?,
         Command::Disk(args) => disk::run(&args)?,
+        Command::HostCheck(args) => return host_check::run(&args),
         Command::Boot(args) => return machine::boot::run(&args),
         Command::List(args) => machine::list::run(&args)?,
         Command::Logs(args) => machine::logs::run(&args)?,

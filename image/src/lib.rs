@@ -5,6 +5,8 @@ pub mod build;
 pub mod cli;
 pub mod config;
 pub mod disk;
+pub mod firmware;
+pub mod host_check;
 pub mod kernel;
 pub mod machine;
 pub mod measure;

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::build::checkout;
 use crate::build::parts::Parts;
+use crate::build::toolchain::Toolchain;
 use crate::progress::Progress;
 use crate::report::advise;
 
@@ -55,6 +56,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let theirs = read(&args.manifest)?;
     let commit = reproducible(&theirs, args)?;
     let source = args.source.clone().map_or_else(checkout::root, Ok)?;
+    for difference in tools_that_differ(&theirs, &Toolchain::probe(&source)?) {
+        progress.warning(format!("{difference}; the image will hardly be identical"));
+    }
     let scratch = tempfile::Builder::new().prefix("lethe-reproduce-").tempdir().context("cannot make a folder")?;
     let tree = scratch.path().join("lethe");
     progress.status("Cloning", format!("{} at {commit}", source.display()));
@@ -64,7 +68,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let ours = read(&out.join("lethe.manifest.json"))?;
     let found = compare(&theirs, &ours, &parts_beside(&args.manifest), &parts_beside(&out.join("lethe.manifest.json")));
     if let Some(keep) = &args.keep {
-        fs::rename(&out, keep).with_context(|| format!("cannot move what was built to {}", keep.display()))?;
+        copy_files(&out, keep).with_context(|| format!("cannot copy what was built to {}", keep.display()))?;
     }
     Ok(tell(&found, &ours, args.json))
 }
@@ -143,6 +147,24 @@ fn build(tree: &Path, scratch: &Path, args: &Args) -> anyhow::Result<PathBuf> {
     let status = command.env("XDG_CACHE_HOME", scratch.join("cache")).stdin(Stdio::null()).status();
     ensure!(status.context("cannot run lethe-image")?.success(), "the image does not build at this commit");
     Ok(out)
+}
+
+/// The files of one folder into a new one, which may lie on another file system.
+fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        fs::copy(entry.path(), to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// What is known to differ before a quarter of an hour is spent.
+fn tools_that_differ(manifest: &Value, here: &Toolchain) -> Vec<String> {
+    let tools = manifest.pointer("/toolchain").and_then(Value::as_object).into_iter().flatten();
+    let differ =
+        tools.filter(|(tool, version)| here.versions().get(tool.as_str()).map(String::as_str) != version.as_str());
+    differ.map(|(tool, version)| format!("{tool} was {version}, here it is another")).collect()
 }
 
 fn parts_beside(manifest: &Path) -> Option<Parts> {
@@ -239,6 +261,12 @@ mod tests {
         }
         let extra = Args { config: Some("x".into()), ..args() };
         assert!(reproducible(&manifest(), &extra).is_err());
+    }
+
+    #[test]
+    fn another_compiler_is_said_before_anything_is_built() {
+        assert!(tools_that_differ(&manifest(), &Toolchain::invented("12")).is_empty());
+        assert_eq!(tools_that_differ(&manifest(), &Toolchain::invented("13")).len(), 1);
     }
 
     #[test]

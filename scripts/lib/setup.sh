@@ -13,6 +13,7 @@ die() { printf 'error: %s\n' "$1" >&2; [ $# -lt 2 ] || printf 'help: %s\n' "$2" 
 PACKAGES_BUILD="build-essential cmake clang libclang-dev pkg-config git linux-source-6.12 flex bison bc libelf-dev libssl-dev xz-utils lz4 cpio"
 PACKAGES_BOOT="qemu-system-x86 ovmf swtpm swtpm-tools"
 PACKAGES_MODEL="python3 python3-pip python3-venv unzip curl ca-certificates"
+PACKAGES_FIRMWARE="build-essential nasm acpica-tools uuid-dev python3 patch xz-utils curl ca-certificates"
 PACKAGES_TEST="mtools dosfstools osslsigncode gdisk qemu-utils tpm2-tools"
 
 # need_packages NAME…: installs what is missing, saying so; sudo when not root.

@@ -180,14 +180,16 @@ def boot(arguments, work, model, name):
     start = time.perf_counter()
     subprocess.run(["lethe-image", "boot", "--image", arguments.image, "--model", model, "--config", config, "--name", machine,
                     "--detach", "--no-check"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    ready = time.perf_counter() - start
-    entry = next(m for m in json.loads(subprocess.run(["lethe-image", "list", "--json"], check=True, capture_output=True).stdout)
-                 if m["name"] == machine)
-    answer = subprocess.run(["lethe", "chat", entry["url"], "--allow-no-tee", "--ask", "What is the capital of France? Answer in one sentence.",
-                             "--max-tokens", "1", "--temperature", "0"], check=True, capture_output=True, text=True)
-    first = time.perf_counter() - start
-    console = subprocess.run(["lethe-image", "logs", machine], check=True, capture_output=True, text=True).stdout
-    subprocess.run(["lethe-image", "delete", machine, "--force"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        ready = time.perf_counter() - start
+        listed = subprocess.run(["lethe-image", "list", "--json"], check=True, capture_output=True).stdout
+        url = next(entry["url"] for entry in json.loads(listed) if entry["name"] == machine)
+        answer = subprocess.run(["lethe", "chat", url, "--allow-no-tee", "--ask", "What is the capital of France? Answer in one sentence.",
+                                 "--max-tokens", "1", "--temperature", "0"], check=True, capture_output=True, text=True)
+        first = time.perf_counter() - start
+        console = subprocess.run(["lethe-image", "logs", machine], check=True, capture_output=True, text=True).stdout
+    finally:
+        subprocess.run(["lethe-image", "delete", machine, "--force"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     stages = re.findall(r"(?m)^lethe: (stage \w+|ready).*?\bms=(\d+)", console)
     return ready, first, stages, answer.stdout.strip()
 

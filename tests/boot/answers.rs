@@ -7,7 +7,7 @@
 )]
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,11 @@ impl Drop for Host {
     }
 }
 
+/// Whether a program printed this anywhere.
+fn says(output: &Output, text: &str) -> bool {
+    [&output.stdout, &output.stderr].into_iter().any(|bytes| String::from_utf8_lossy(bytes).contains(text))
+}
+
 #[test]
 fn a_machine_from_qemus_loader_answers_and_stops() {
     let start = Instant::now();
@@ -83,6 +88,7 @@ fn a_machine_from_qemus_loader_answers_and_stops() {
     assert_eq!(refused.status.code(), Some(3), "a machine without evidence is refused unless told otherwise");
     let accepted = program::run("lethe", &["verify", &machine.url, "--allow-no-tee"]);
     assert_eq!(accepted.status.code(), Some(0), "{}", String::from_utf8_lossy(&accepted.stderr));
+    assert!(!says(&accepted, "--insecure-host"), "a machine locks its memory");
     let stopped = program::run("lethe-image", &["stop", &machine.name]);
     assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
     let gone = program::run("lethe", &["verify", &machine.url, "--allow-no-tee"]);
@@ -107,6 +113,14 @@ fn a_machine_from_ovmf_with_a_tpm_answers() {
 }
 
 #[test]
+fn a_host_whose_memory_is_not_locked_says_so_to_its_clients() {
+    let host = Host::serve(&program::tiny_model(), "");
+    let output = program::run("lethe", &["verify", &host.url, "--allow-no-tee", "--wait", "60"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(says(&output, "--insecure-host"));
+}
+
+#[test]
 fn a_real_model_answers_in_the_machine_as_it_does_outside() {
     let model = program::real_model();
     let question = "What is the capital of France? Answer in one sentence.";
@@ -125,6 +139,20 @@ fn a_real_model_answers_in_the_machine_as_it_does_outside() {
     }
     assert!(inside.contains("Paris"), "{inside}");
     assert_eq!(inside, outside);
+}
+
+#[test]
+fn a_real_model_from_ovmf_answers_two_at_once_as_it_answers_each() {
+    let questions = ["What is the capital of France?", "Name a colour."];
+    let two = "[engine]\ncontext_tokens = 256\nparallel_sequences = 2\n";
+    let machine = Machine::boot("real-ovmf", &program::real_model(), two, &["--firmware", "ovmf"]);
+    let alone = questions.map(|question| ask(&machine.url, question, "4"));
+    let together = thread::scope(|scope| {
+        let asked = questions.map(|question| scope.spawn(|| ask(&machine.url, question, "4")));
+        asked.map(|thread| thread.join().expect("an answer"))
+    });
+    assert_eq!(together, alone);
+    assert_ne!(alone[0], alone[1]);
 }
 
 #[test]

@@ -46,14 +46,19 @@ fn document_for_tiny(tables: &str) -> String {
 #[test]
 fn a_model_disk_that_is_shorter_than_the_document_says() {
     let model = tiny();
-    refused(&model[..model.len() - 4096], Some(document_for_tiny("").as_bytes()), "model-short", "");
+    refused(
+        &model[..model.len() - 4096],
+        Some(document_for_tiny("").as_bytes()),
+        "model-short",
+        "the model ends after 126976 bytes, the document says 130912",
+    );
 }
 
 #[test]
 fn a_model_that_differs_by_one_bit_at_its_end() {
     let mut model = tiny();
     *model.last_mut().expect("it has bytes") ^= 1;
-    refused(&model, Some(document_for_tiny("").as_bytes()), "model-digest", "");
+    refused(&model, Some(document_for_tiny("").as_bytes()), "model-digest", "the document says");
 }
 
 #[test]
@@ -64,15 +69,24 @@ fn kernels_that_the_processor_does_not_run() {
 }
 
 #[test]
+fn a_cache_that_does_not_fit_into_the_machine() {
+    // SmolLM2 keeps 45 KiB for each of 2,048 tokens of 256 sequences, which is 22 GiB, in a machine of one
+    let path = program::real_model();
+    let document = document::for_model(&path, "[engine]\ncontext_tokens = 2048\nparallel_sequences = 256\n");
+    let model = fs::read(path).expect("the model is readable");
+    refused(&model, Some(document.as_bytes()), "model-memory", "more bytes of memory");
+}
+
+#[test]
 fn no_document() {
-    refused(&tiny(), None, "document-missing", "");
+    refused(&tiny(), None, "document-missing", "opt/lethe/config");
 }
 
 #[test]
 fn a_document_over_64_kib() {
     let mut document = document_for_tiny("").into_bytes();
     document.resize(64 * 1024 + 1, b'\n');
-    refused(&tiny(), Some(&document), "document-too-long", "");
+    refused(&tiny(), Some(&document), "document-too-long", "65536");
 }
 
 #[test]
@@ -94,7 +108,7 @@ fn a_document_with_a_value_out_of_range_is_refused_by_its_key() {
 #[test]
 fn a_disk_that_is_not_a_gguf_although_its_digest_fits() {
     let model = vec![0x5a; 130_912];
-    refused(&model, Some(fitting(&model).as_bytes()), "model-missing", "");
+    refused(&model, Some(fitting(&model).as_bytes()), "model-missing", "GGUF");
 }
 
 #[test]
@@ -105,12 +119,12 @@ fn a_gguf_of_an_architecture_that_is_not_supported_although_its_digest_fits() {
     let value = place + key.len() + 4 + 8; // type and length
     assert_eq!(&model[value..value + 5], b"llama");
     model[value..value + 5].copy_from_slice(b"mamba");
-    refused(&model, Some(fitting(&model).as_bytes()), "gguf-architecture", "");
+    refused(&model, Some(fitting(&model).as_bytes()), "gguf-architecture", "mamba");
 }
 
 #[test]
 fn a_truncated_gguf_although_its_digest_fits() {
     let mut model = tiny();
     model.truncate(model.len() - 8192);
-    refused(&model, Some(fitting(&model).as_bytes()), "gguf-truncated", "");
+    refused(&model, Some(fitting(&model).as_bytes()), "gguf-truncated", "are left");
 }

@@ -34,6 +34,29 @@ fn a_scan_of_all_tcp_ports_finds_exactly_one_open() {
     assert!(guest.runs());
 }
 
+/// A machine with a host route only, as several clouds give it, and a caller behind the gateway, if it is told of one.
+fn answers_a_far_caller(gateway: &str) -> bool {
+    let router = Ipv4Addr::new(172, 16, 0, 1);
+    let address = Ipv4Addr::new(10, 9, 8, 7);
+    let model = program::tiny_model();
+    let network = format!("[network]\nmode = \"static\"\naddress = \"{address}\"\nprefix_bits = 32\n{gateway}");
+    let mut plan = Plan::new(&program::image(), &model, Some(document::for_model(&model, &network).as_bytes()));
+    let (socket, theirs) = wire_ports().expect("two free ports");
+    plan.wire = Some((socket.local_addr().expect("it is bound").port(), theirs));
+    let wire = Wire::new(socket, SocketAddr::from(([127, 0, 0, 1], theirs)), router, address).expect("a wire");
+    let mut guest = plan.start();
+    guest.line("lethe: ready");
+    // the guest's hardware address is QEMU's first; without a route back it need not answer an ARP question from afar
+    let mac = [0x52, 0x54, 0x00, 0x12, 0x34, 0x56];
+    wire.knock(mac, Ipv4Addr::new(203, 0, 113, 9), 8443, Duration::from_secs(5)).expect("the wire holds")
+}
+
+#[test]
+fn a_gateway_outside_of_the_prefix_carries_answers() {
+    assert!(answers_a_far_caller("gateway = \"172.16.0.1\"\n"));
+    assert!(!answers_a_far_caller(""), "without a gateway nothing goes there");
+}
+
 /// xorshift64*: the same strings on every run.
 fn random_bytes(state: &mut u64, length: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(length);

@@ -6,9 +6,6 @@
     reason = "all of this package is test code: what cannot go on says why and ends"
 )]
 
-use std::process::Command;
-use std::time::Instant;
-
 use evidence::tpm::{AttestationKey, Boot, Evidence, Firmware, Registers, verify};
 use evidence::{Expected, Policy, Refusal, Rule, Time};
 use lethe_tests::machine::Machine;
@@ -19,19 +16,6 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256, Sha384};
 
 const TPM: [&str; 4] = ["--firmware", "ovmf", "--tee", "tpm2"];
-
-/// The report of a machine for a nonce, as an ordinary HTTP client gets it.
-fn report(url: &str, nonce: &Nonce) -> Report {
-    let start = Instant::now();
-    let output = Command::new("curl")
-        .args(["--silent", "--show-error", "--fail", "--insecure", "--max-time", "60"])
-        .arg(format!("{url}/v1/aci/attestation?nonce={nonce}"))
-        .output()
-        .expect("curl is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    eprintln!("a report over a nonce: {:.2} s, {} bytes", start.elapsed().as_secs_f64(), output.stdout.len());
-    serde_json::from_slice(&output.stdout).expect("a report")
-}
 
 fn bytes(value: &Value) -> Vec<u8> {
     hex::decode(value.as_str().expect("hexadecimal text")).expect("hexadecimal text")
@@ -76,7 +60,7 @@ fn a_quote_proves_image_document_and_keys_and_nothing_else_is_accepted_for_it() 
     assert!(log.lines().any(|line| line.contains("stage document") && line.contains("binding=pcr12")), "{log}");
 
     let nonce = Nonce::from_bytes([7; 32]);
-    let report_one = report(&machine.url, &nonce);
+    let report_one = machine.report(&nonce);
     assert_eq!(report_one.check(Some(&nonce)), Ok(()));
     assert_eq!(report_one.attestation.tee_type.name(), "tpm2");
     let evidence = &report_one.attestation.evidence;
@@ -103,7 +87,7 @@ fn a_quote_proves_image_document_and_keys_and_nothing_else_is_accepted_for_it() 
     assert_eq!(refused(judge(&swapped, &ak, &nonce, &toml, &image)), Rule::P4, "another keyset");
 
     // A quote is made anew for each nonce, by the same key, while the machine is locked down.
-    let report_two = report(&machine.url, &other);
+    let report_two = machine.report(&other);
     assert_eq!(bytes(&report_two.attestation.evidence["tpm2"]["ak"]), ak);
     judge(&report_two, &ak, &other, &toml, &image).expect("the second quote is accepted");
     assert_ne!(report_two.attestation.evidence["tpm2"]["quote"], evidence["tpm2"]["quote"]);
@@ -116,7 +100,7 @@ fn another_document_and_another_tpm_show() {
     let toml = document::for_model(&model, "# another document\n").into_bytes();
     let machine = Machine::boot_with("tpm2-other", &model, &toml, &TPM);
     let nonce = Nonce::from_bytes([7; 32]);
-    let report = report(&machine.url, &nonce);
+    let report = machine.report(&nonce);
     let tpm = &report.attestation.evidence["tpm2"];
     let first = document::for_model(&model, "").into_bytes();
     for ((bank, value), (_, not)) in measured(&toml).into_iter().zip(measured(&first)) {

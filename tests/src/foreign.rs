@@ -56,3 +56,41 @@ pub fn archive() -> Vec<u8> {
     let list = List::parse(&[list]).expect("the list is well formed");
     list.archive(&Contents::from([("FOREIGN", program().as_slice())])).expect("the archive is written")
 }
+
+/// A whole EFI application: writes [`MARK`] to the first serial port and halts.
+///
+/// One section of code behind the headers, assembled by hand so that the test needs no compiler.
+#[must_use]
+pub fn application() -> Vec<u8> {
+    const ALIGNMENT: usize = 0x200;
+    let message = format!("{MARK}\r\n");
+    let mut code = vec![0x66, 0xba, 0xf8, 0x03]; // mov dx, 0x3f8
+    code.extend([0x48, 0x8d, 0x35, 10, 0, 0, 0]); // lea rsi, [rip + message]
+    code.push(0xb9);
+    code.extend(u32::try_from(message.len()).unwrap_or(0).to_le_bytes()); // mov ecx, length
+    code.extend([0xf3, 0x6e]); // rep outsb
+    code.extend([0xf4, 0xeb, 0xfd]); // hlt, for ever
+    code.extend(message.as_bytes());
+    code.resize(ALIGNMENT, 0);
+
+    let mut file = vec![0; 0x40];
+    file[..2].copy_from_slice(b"MZ");
+    file[60] = 0x40;
+    let word = |file: &mut Vec<u8>, values: &[u16]| values.iter().for_each(|value| file.extend(value.to_le_bytes()));
+    let long = |file: &mut Vec<u8>, values: &[u32]| values.iter().for_each(|value| file.extend(value.to_le_bytes()));
+    file.extend(b"PE\0\0");
+    word(&mut file, &[0x8664, 1]); // x86-64, one section
+    long(&mut file, &[0, 0, 0]);
+    word(&mut file, &[0xf0, 0x22, 0x20b, 0]); // optional header of PE32+: its size, an executable, its kind
+    long(&mut file, &[0x200, 0, 0, 0x1000, 0x1000, 0, 0, 0x1000, 0x200]); // sizes, entry, base, alignments
+    long(&mut file, &[0, 0, 0, 0, 0x2000, 0x200, 0]); // versions, sizes of image and headers, checksum
+    word(&mut file, &[10, 0]); // an EFI application
+    long(&mut file, &[0; 9]); // stack, heap, loader's flags
+    long(&mut file, &[16]);
+    long(&mut file, &[0; 32]); // no directories
+    file.extend(b".text\0\0\0");
+    long(&mut file, &[0x200, 0x1000, 0x200, 0x200, 0, 0, 0, 0x6000_0020]);
+    file.resize(ALIGNMENT, 0);
+    file.extend(code);
+    file
+}

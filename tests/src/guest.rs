@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::net::{TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,8 +15,12 @@ use lethe_image::machine::description::{Accel, Attack, Bus, Firmware, Load, Mach
 use lethe_image::machine::name::Name;
 use tempfile::TempDir;
 
-/// How long an emulated machine may take to a line or to its end.
+/// How long an emulated machine may go on without a sign of progress. On a busy computer it is slow, but it moves.
 pub const LIMIT: Duration = Duration::from_secs(120);
+/// How long it may take in all.
+const WHOLE: Duration = Duration::from_secs(600);
+/// What QEMU itself says.
+const LOG: &str = "qemu.log";
 
 /// A plan of a machine, to be changed before it starts.
 pub struct Plan {
@@ -24,6 +28,8 @@ pub struct Plan {
     pub machine: Machine,
     /// UDP ports that carry raw frames (ours, QEMU's) in the place of the forwarded port.
     pub wire: Option<(u16, u16)>,
+    /// What else QEMU is told.
+    pub extra: Vec<OsString>,
     directory: TempDir,
 }
 
@@ -33,7 +39,30 @@ pub struct Guest {
     console: Arc<Mutex<Vec<u8>>>,
     /// Port on 127.0.0.1 that reaches the server.
     pub port: u16,
-    _directory: TempDir,
+    directory: TempDir,
+}
+
+/// A wait that lasts as long as the console moves.
+struct Patience {
+    start: Instant,
+    moved: Instant,
+    length: usize,
+}
+
+impl Patience {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self { start: now, moved: now, length: 0 }
+    }
+
+    /// Whether to go on waiting when the console has this many bytes; sleeps a little then.
+    fn lasts(&mut self, length: usize) -> bool {
+        if length != self.length {
+            (self.moved, self.length) = (Instant::now(), length);
+        }
+        thread::sleep(Duration::from_millis(20));
+        self.moved.elapsed() < LIMIT && self.start.elapsed() < WHOLE
+    }
 }
 
 impl Plan {
@@ -57,12 +86,13 @@ impl Plan {
             firmware: Firmware::None,
             load: Load::Kernel(image.to_path_buf()),
             tee: Tee::None,
+            launch: None,
             model: model.to_path_buf(),
             document,
             network: Network { host_port: free_port(), guest_port: 8443, fixed: None },
             attack: Attack::default(),
         };
-        Self { machine, wire: None, directory }
+        Self { machine, wire: None, extra: Vec::new(), directory }
     }
 
     /// Puts a file of these bytes into the machine's directory.
@@ -110,12 +140,15 @@ impl Plan {
     /// # Panics
     /// When QEMU is not installed.
     #[must_use]
-    pub fn start(self) -> Guest {
+    pub fn start(mut self) -> Guest {
+        // As late as can be: files were written since the plan was made, and a port is not kept.
+        self.machine.network.host_port = free_port();
         let mut list = arguments(&self.machine);
         if let Some((ours, theirs)) = self.wire {
             carry_frames(&mut list, ours, theirs);
         }
-        let log = File::create(self.directory.path().join("qemu.log")).expect("a log for QEMU");
+        list.extend(self.extra);
+        let log = File::create(self.directory.path().join(LOG)).expect("a log for QEMU");
         let mut process = Command::new("qemu-system-x86_64")
             .args(&list)
             .current_dir(self.directory.path())
@@ -133,7 +166,7 @@ impl Plan {
                 sink.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&buffer[..count]);
             }
         });
-        Guest { process, console, port: self.machine.network.host_port, _directory: self.directory }
+        Guest { process, console, port: self.machine.network.host_port, directory: self.directory }
     }
 }
 
@@ -147,34 +180,55 @@ impl Guest {
     /// Waits for a console line that contains `text`, and gives the line back.
     ///
     /// # Panics
-    /// With the whole console, when the machine ends or [`LIMIT`] passes before.
+    /// With QEMU's log and the whole console, when the machine ends before, or nothing moves for [`LIMIT`].
     pub fn line(&mut self, text: &str) -> String {
-        let start = Instant::now();
+        let mut patience = Patience::new();
         loop {
-            let ended = matches!(self.process.try_wait(), Ok(Some(_)));
-            if let Some(line) = self.console().lines().find(|line| line.contains(text)) {
+            let ended = self.ended();
+            if ended.is_some() {
+                thread::sleep(Duration::from_millis(100)); // the reader drains the pipe
+            }
+            let console = self.console();
+            if let Some(line) = console.lines().find(|line| line.contains(text)) {
                 return line.trim().to_owned();
             }
-            if ended || start.elapsed() > LIMIT {
-                thread::sleep(Duration::from_millis(100));
-                panic!("no line {text:?} (ended: {ended}) on this console:\n{}", self.console());
+            if let Some(status) = ended {
+                panic!("the machine ended ({status}) before it said {text:?}\n{}", self.remains());
             }
-            thread::sleep(Duration::from_millis(20));
+            assert!(patience.lasts(console.len()), "no line {text:?} after {}", self.waited(&patience));
         }
     }
 
     /// Waits until the machine has switched itself off, and gives the whole console back.
     ///
     /// # Panics
-    /// With the whole console, when [`LIMIT`] passes before.
+    /// With QEMU's log and the whole console, when nothing moves for [`LIMIT`], or QEMU failed.
     pub fn off(&mut self) -> String {
-        let start = Instant::now();
-        while !matches!(self.process.try_wait(), Ok(Some(_))) {
-            assert!(start.elapsed() < LIMIT, "still running after {LIMIT:?}:\n{}", self.console());
-            thread::sleep(Duration::from_millis(20));
+        let mut patience = Patience::new();
+        loop {
+            if let Some(status) = self.ended() {
+                thread::sleep(Duration::from_millis(100)); // the reader drains the pipe
+                assert!(status.success(), "QEMU failed ({status})\n{}", self.remains());
+                return self.console();
+            }
+            let length = self.console().len();
+            assert!(patience.lasts(length), "still running after {}", self.waited(&patience));
         }
-        thread::sleep(Duration::from_millis(100)); // the reader drains the pipe
-        self.console()
+    }
+
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().ok().flatten()
+    }
+
+    fn waited(&self, patience: &Patience) -> String {
+        let (all, still) = (patience.start.elapsed().as_secs(), patience.moved.elapsed().as_secs());
+        format!("{all} s, the last {still} s without a new byte\n{}", self.remains())
+    }
+
+    /// Everything that can explain a machine that did not do what it should.
+    fn remains(&self) -> String {
+        let log = fs::read_to_string(self.directory.path().join(LOG)).unwrap_or_else(|error| error.to_string());
+        format!("--- QEMU's log\n{log}\n--- console\n{}\n---", self.console())
     }
 
     /// Whether the machine still runs.

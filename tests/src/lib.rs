@@ -9,6 +9,7 @@
     reason = "all of this package is test code: what cannot go on says why and ends"
 )]
 
+pub mod disk;
 pub mod document;
 pub mod foreign;
 pub mod guest;

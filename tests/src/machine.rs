@@ -1,8 +1,11 @@
 //! A detached machine of `lethe-image boot`, deleted when the test ends.
 
-use std::path::Path;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
+use protocol::{Nonce, Report};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -14,6 +17,8 @@ pub struct Machine {
     pub name: String,
     /// Where it answers.
     pub url: String,
+    /// File with the attestation key of its TPM, if it has one.
+    pub ak: Option<PathBuf>,
     _directory: TempDir,
 }
 
@@ -36,12 +41,30 @@ impl Machine {
         let directory = TempDir::new().expect("a directory for the document");
         let config = directory.path().join("lethe.toml");
         std::fs::write(&config, document).expect("the document is written");
-        let name = format!("test-{name}-{}", std::process::id());
-        let mut machine = Self { name, url: String::new(), _directory: directory };
         let image = program::image();
+        let inputs = ["--image".as_ref(), image.as_os_str(), "--config".as_ref(), config.as_os_str()];
+        Self::start(name, model, directory, &inputs, extra)
+    }
+
+    /// Boots a disk of these bytes, as `lethe-image disk` makes it, with the document that is on it.
+    ///
+    /// # Panics
+    /// As [`Machine::boot`].
+    #[must_use]
+    pub fn boot_disk(name: &str, model: &Path, disk: &[u8], extra: &[&str]) -> Self {
+        let directory = TempDir::new().expect("a directory for the disk");
+        let path = directory.path().join("lethe.raw");
+        std::fs::write(&path, disk).expect("the disk is written");
+        Self::start(name, model, directory, &["--disk".as_ref(), path.as_os_str()], extra)
+    }
+
+    fn start(name: &str, model: &Path, directory: TempDir, inputs: &[&OsStr], extra: &[&str]) -> Self {
+        let name = format!("test-{name}-{}", std::process::id());
+        let mut machine = Self { name, url: String::new(), ak: None, _directory: directory };
         let output = Command::new(program::program("lethe-image"))
-            .args(["boot", "--detach", "--name", &machine.name, "--image"])
-            .args([image.as_os_str(), "--model".as_ref(), model.as_os_str(), "--config".as_ref(), config.as_os_str()])
+            .args(["boot", "--detach", "--name", &machine.name, "--model"])
+            .arg(model)
+            .args(inputs)
             .args(extra)
             .output()
             .expect("lethe-image starts");
@@ -51,7 +74,25 @@ impl Machine {
         let list = list.as_array().expect("a list of machines");
         let entry = list.iter().find(|entry| entry["name"] == machine.name.as_str()).expect("our machine is listed");
         machine.url = entry["url"].as_str().expect("it has an address").to_owned();
+        machine.ak = entry["ak"].as_str().map(PathBuf::from);
         machine
+    }
+
+    /// Its report over a nonce, as an ordinary HTTP client gets it.
+    ///
+    /// # Panics
+    /// With what curl said, when there is none.
+    #[must_use]
+    pub fn report(&self, nonce: &Nonce) -> Report {
+        let start = Instant::now();
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--fail", "--insecure", "--max-time", "120"])
+            .arg(format!("{}/v1/aci/attestation?nonce={nonce}", self.url))
+            .output()
+            .expect("curl is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        eprintln!("a report over a nonce: {:.2} s, {} bytes", start.elapsed().as_secs_f64(), output.stdout.len());
+        serde_json::from_slice(&output.stdout).expect("a report")
     }
 
     /// Everything its console has shown.

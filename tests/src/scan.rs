@@ -85,6 +85,23 @@ impl Wire {
         Ok(found)
     }
 
+    /// Sends a SYN from a far address, as a gateway would hand it on, and says whether the port accepted within `limit`.
+    ///
+    /// # Errors
+    /// When the socket fails.
+    pub fn knock(&self, mac: [u8; 6], from: Ipv4Addr, port: u16, limit: Duration) -> io::Result<bool> {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            self.send(&syn(mac, from, self.guest, port))?;
+            if let Some(frame) = self.receive()?
+                && tcp_answer(&frame, self.guest).is_some_and(|(found, flags)| found == port && flags & 0x12 == 0x12)
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     fn send(&self, frame: &[u8]) -> io::Result<()> {
         self.socket.send_to(frame, self.peer).map(|_| ())
     }

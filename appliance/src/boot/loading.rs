@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use deployment::Document;
 
 use super::Refused;
-use super::model::Stored;
+use super::available::Available;
+use super::model::{ModelError, Stored};
 use crate::api::{Render, TemplateError, model_template};
 use crate::boot::console;
 use crate::inference::{self, EXIT_ENGINE, Ending, Scheduler, Settings, StartError, Submit as _};
@@ -33,6 +34,9 @@ pub enum LoadingError {
     /// Its tables are not those of a sound GGUF file.
     #[error("the model file is not usable")]
     Gguf(#[source] gguf::Refused),
+    /// The engine's cache does not fit into memory.
+    #[error(transparent)]
+    Memory(ModelError),
     /// The document names kernels that the processor does not run.
     #[error("this processor does not run the {0} kernels")]
     Kernels(llama::Kernels),
@@ -51,6 +55,7 @@ impl From<LoadingError> for Refused {
     fn from(error: LoadingError) -> Self {
         let code = match &error {
             LoadingError::Gguf(refused) => refused.code(),
+            LoadingError::Memory(error) => error.code(),
             LoadingError::Kernels(_) => "engine-kernels",
             LoadingError::Stored(_) => "model-read",
             LoadingError::Template(TemplateError::Date(_)) => "document-invalid",
@@ -76,6 +81,10 @@ pub fn load(mut stored: Stored, document: &Document, end: llama::EndHook) -> Res
         end: Arc::new(engine_ended),
     };
     let kernels = kernels(document.engine.kernels)?;
+    let repacks = document.engine.repack && kernels.repacks();
+    Available::now()
+        .require_engine(&document.model, &header, &document.engine, repacks)
+        .map_err(LoadingError::Memory)?;
     let backend = llama::Backend::init_with(end, kernels);
     // A mapping outlives the descriptor, which ends with `stored`: nothing can open the bytes again.
     let scheduler = inference::start(backend, &stored.path(), &settings, |_| ()).map_err(LoadingError::Engine)?;

@@ -1,6 +1,7 @@
 //! PID 1: the steps of a boot, in order. Each takes the proof of the one it needs, so that swapping two does not
 //! compile.
 
+pub mod available;
 pub mod console;
 pub mod disks;
 pub mod document;
@@ -21,6 +22,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use available::Available;
 use console::{Console, Fact, Stage};
 use deployment::Document;
 use disks::Content;
@@ -147,9 +149,8 @@ pub fn load_model(
 ) -> Result<loading::Loaded, Refused> {
     let of = document.model.size_bytes;
     let progress = |copied| console.progress(Stage::Model, &[Fact::Copied { copied, of }]);
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let twice = document.engine.repack && loading::kernels(document.engine.kernels)?.repacks();
-    model::require_memory(&document.model, if twice { 2 } else { 1 }, &meminfo)?;
+    Available::now().require_weights(&document.model, if twice { 2 } else { 1 })?;
     progress(0);
     let stored = model::store(Once::new(source), &document.model, progress)?;
     let copy = stored.took;

@@ -50,14 +50,12 @@ pub enum ModelError {
         source: io::Error,
     },
     /// It does not fit.
-    #[error(
-        "a model of {size_bytes} bytes, {copies} times in memory while it is loaded, does not fit the {available_bytes} bytes that are available"
-    )]
+    #[error("a model of {size_bytes} bytes needs {needed_bytes} more bytes of memory, {available_bytes} are available")]
     TooLarge {
         /// Its size.
         size_bytes: u64,
-        /// How often it lies in memory at the most.
-        copies: u64,
+        /// What is to be allocated for it next: the weights, or the engine's cache and copies.
+        needed_bytes: u64,
         /// Memory the kernel could still give.
         available_bytes: u64,
     },
@@ -90,17 +88,24 @@ pub enum ModelError {
     },
 }
 
+impl ModelError {
+    /// The refusal's code.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "model-missing",
+            Self::Disks(super::disks::DiskError::Ambiguous { .. }) => "model-ambiguous",
+            Self::Disks(_) | Self::Read { .. } => "model-read",
+            Self::Store { .. } | Self::TooLarge { .. } => "model-memory",
+            Self::Short { .. } => "model-short",
+            Self::Digest { .. } => "model-digest",
+        }
+    }
+}
+
 impl From<ModelError> for Refused {
     fn from(error: ModelError) -> Self {
-        let code = match &error {
-            ModelError::Missing => "model-missing",
-            ModelError::Disks(super::disks::DiskError::Ambiguous { .. }) => "model-ambiguous",
-            ModelError::Disks(_) | ModelError::Read { .. } => "model-read",
-            ModelError::Store { .. } | ModelError::TooLarge { .. } => "model-memory",
-            ModelError::Short { .. } => "model-short",
-            ModelError::Digest { .. } => "model-digest",
-        };
-        Self::new(code, &error)
+        Self::new(error.code(), &error)
     }
 }
 
@@ -118,23 +123,6 @@ impl Stored {
     pub fn reader(&mut self) -> io::Result<&mut File> {
         self.file.rewind()?;
         Ok(&mut self.file)
-    }
-}
-
-/// Refuses a model that the machine's memory cannot hold, before the kernel has to end processes for it (and so PID 1).
-/// `copies` is how often its weights lie in memory while it is loaded. `meminfo` is the content of /proc/meminfo; without its
-/// `MemAvailable` nothing is known and nothing refused.
-///
-/// # Errors
-/// [`ModelError::TooLarge`]
-pub fn require_memory(model: &Model, copies: u64, meminfo: &str) -> Result<(), ModelError> {
-    let kib =
-        meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:")?.trim().strip_suffix(" kB")?.parse().ok());
-    match kib.map(|kib: u64| kib.saturating_mul(1024)) {
-        Some(available_bytes) if available_bytes < model.size_bytes.saturating_mul(copies) => {
-            Err(ModelError::TooLarge { size_bytes: model.size_bytes, copies, available_bytes })
-        }
-        _ => Ok(()),
     }
 }
 
@@ -336,18 +324,6 @@ mod tests {
         }
         let bytes = bytes(5000);
         store(Hesitant(Cursor::new(bytes.clone()), false), &model(&bytes), |_| ()).unwrap();
-    }
-
-    #[test]
-    fn a_model_that_memory_cannot_hold_is_refused_before_it_is_read() {
-        let meminfo = "MemTotal:        2000 kB\nMemFree:          900 kB\nMemAvailable:    1000 kB\n";
-        let model = |size_bytes| Model { size_bytes, ..model(b"x") };
-        assert!(require_memory(&model(1000 * 1024), 1, meminfo).is_ok());
-        assert!(require_memory(&model(500 * 1024), 2, meminfo).is_ok());
-        assert!(require_memory(&model(500 * 1024 + 1), 2, meminfo).is_err());
-        let refused = Refused::from(require_memory(&model(1000 * 1024 + 1), 1, meminfo).unwrap_err());
-        assert_eq!(refused.code(), "model-memory");
-        assert!(require_memory(&model(u64::MAX), 2, "").is_ok(), "nothing known, nothing refused");
     }
 
     #[test]

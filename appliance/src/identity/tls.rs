@@ -1,6 +1,8 @@
 //! Certificate and key of the TLS port: made at boot, or brought by the user in host mode.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
@@ -33,6 +35,16 @@ impl fmt::Debug for TlsIdentity {
     }
 }
 
+/// Most bytes of a certificate chain or a key.
+const MAX_PEM_BYTES: u64 = 1 << 20;
+
+fn read_pem(path: &Path) -> io::Result<Zeroizing<Vec<u8>>> {
+    // a buffer that grew would leave copies of the key behind
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MAX_PEM_BYTES as usize + 1));
+    File::open(path)?.take(MAX_PEM_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_PEM_BYTES { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }
+}
+
 impl TlsIdentity {
     /// Makes a P-256 key and a self-signed certificate for `names`, `localhost` and `127.0.0.1`.
     ///
@@ -52,10 +64,7 @@ impl TlsIdentity {
     /// # Errors
     /// [`IdentityError`] where a file cannot be read, has no such section, or the two do not belong together.
     pub fn from_pem_files(certificate: &Path, key: &Path) -> Result<Self, IdentityError> {
-        let read = |path: &Path| {
-            let path = path.to_owned();
-            std::fs::read(&path).map(Zeroizing::new).map_err(|source| IdentityError::Read { path, source })
-        };
+        let read = |path: &Path| read_pem(path).map_err(|source| IdentityError::Read { path: path.to_owned(), source });
         let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
             .collect::<Result<Vec<_>, _>>()
             .and_then(

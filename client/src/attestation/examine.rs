@@ -1,12 +1,20 @@
 //! The rules, in order, from the bytes of a report to a verdict.
 
-use protocol::{API_VERSION, Keyset, Nonce, Sha256Digest, TlsKey, report_data};
+use evidence::Time;
+use protocol::{API_VERSION, Keyset, KeysetError, Nonce, Report, Sha256Digest, TeeType, TlsKey, report_data};
 
 use super::{
-    labels::{Labels, Outcome, Subject},
-    report::Report,
+    evidence::Members,
+    findings::Findings,
+    judge::{self, Bound, Case},
+    labels::{Labels, Subject},
+    trust::{Endorsements, Trust},
+    verified::Verified,
 };
 use crate::{error::Refusal, pin::SpkiPin, terminal};
+
+/// Longest report that is read, in bytes.
+pub const MAX_REPORT_BYTES: usize = 1024 * 1024;
 
 /// The channel over which the report came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,22 +32,26 @@ pub enum Channel {
     Local,
 }
 
+/// Who says that the nonce is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NonceOrigin {
+    /// This program drew it, or the user gave it.
+    Ours,
+    /// The file that the report came from.
+    Recorded,
+}
+
 /// What the report has to match.
 #[derive(Debug, Clone)]
 pub struct Expectation {
     /// The nonce of the request.
     pub nonce: Nonce,
+    /// Who says that it is new.
+    pub origin: NonceOrigin,
     /// The channel of the answer.
     pub channel: Channel,
-    /// Now, in Unix seconds.
-    pub now: u64,
-}
-
-/// What the user puts up with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// Accept platform `none`, which proves nothing.
-    pub allow_no_tee: bool,
+    /// When it is judged.
+    pub at: Time,
 }
 
 /// Everything found out about a report, whatever the verdict.
@@ -47,186 +59,198 @@ pub struct Policy {
 pub struct Examination {
     /// The six labels.
     pub labels: Labels,
-    /// The platform the report claims, without control characters; `None` if it could not be read.
-    pub platform: Option<String>,
+    /// The platform the report claims; `None` if it could not be read.
+    pub platform: Option<&'static str>,
     /// The keyset's digest, if it was recomputed.
     pub keyset_digest: Option<Sha256Digest>,
+    /// What the hardware signed, by the names that `lethe check` prints; empty unless the evidence was authentic.
+    pub claims: serde_json::Map<String, serde_json::Value>,
     /// The verdict.
     pub verdict: Result<Verified, Refusal>,
 }
 
-/// An appliance that the policy accepts, with what is known about it. [`examine`] alone makes one.
-#[derive(Debug, Clone)]
-pub struct Verified {
-    labels: Labels,
-    platform: String,
-    keyset: Keyset,
-    keyset_digest: Sha256Digest,
-    channel: Channel,
+/// Reads a report.
+///
+/// # Errors
+/// [`Refusal::Malformed`] if it is too long, not JSON, or has other members than it may have.
+pub fn parse(bytes: &[u8]) -> Result<Report, Refusal> {
+    if bytes.len() > MAX_REPORT_BYTES {
+        return Err(Refusal::Malformed(format!("longer than {MAX_REPORT_BYTES} bytes")));
+    }
+    serde_json::from_slice(bytes).map_err(|error| Refusal::Malformed(terminal::one_line(&error.to_string(), 200)))
 }
 
-impl Verified {
-    /// The six labels.
-    #[must_use]
-    pub fn labels(&self) -> &Labels {
-        &self.labels
+/// Judges a report. Every label is judged for itself, as far as what it rests on holds.
+#[must_use]
+pub fn examine(bytes: &[u8], expected: &Expectation, trust: &Trust, endorsements: &Endorsements) -> Examination {
+    let mut findings = Findings::new();
+    let read = parse(bytes).and_then(|report| {
+        let members = Members::read(&report.attestation.evidence)?;
+        if report.api_version == API_VERSION { Ok((report, members)) } else { Err(Refusal::Version) }
+    });
+    let (report, members) = match read {
+        Ok(read) => read,
+        Err(refusal) => {
+            findings.refuse(Subject::Hardware, refusal.clone());
+            return Examination {
+                labels: findings.labels,
+                platform: None,
+                keyset_digest: None,
+                claims: serde_json::Map::new(),
+                verdict: Err(refusal),
+            };
+        }
+    };
+    let keyset = check_keyset(&report, expected);
+    if let Err(refusal) = &keyset {
+        findings.refuse(Subject::Keys, refusal.clone());
     }
-
-    /// The platform.
-    #[must_use]
-    pub fn platform(&self) -> &str {
-        &self.platform
+    let digest = report.attestation.workload_keyset.digest().ok();
+    let stated = report.attestation.report_data;
+    let answers = digest.is_some_and(|digest| stated == report_data(digest, Some(&expected.nonce)));
+    if !answers && keyset != Err(Refusal::KeysetDigest) {
+        findings.refuse(Subject::Freshness, Refusal::ReportData);
     }
-
-    /// The keys that the report endorses.
-    #[must_use]
-    pub fn keyset(&self) -> &Keyset {
-        &self.keyset
+    let case = Case { members: &members, stated: slot(stated), trust, endorsements, at: expected.at };
+    let judged = judge::platform(report.attestation.tee_type, &case, &expected.channel, &mut findings);
+    if report.attestation.tee_type != TeeType::None {
+        label_binding(&judged.bound, answers, keyset.is_ok(), expected, &mut findings);
     }
+    findings.leave_the_rest("nothing is proven without authentic evidence of the hardware");
 
-    /// Their digest.
-    #[must_use]
-    pub fn keyset_digest(&self) -> Sha256Digest {
-        self.keyset_digest
-    }
+    let verdict = findings.verdict(demanded(report.attestation.tee_type, expected.origin));
+    let platform = report.attestation.tee_type.name();
+    let keyset_digest = keyset.as_ref().ok().copied().or(digest);
+    let verdict = verdict.and_then(|()| {
+        let keyset_digest = keyset?;
+        Ok(Verified {
+            labels: findings.labels.clone(),
+            platform: platform.to_owned(),
+            keyset: report.attestation.workload_keyset.clone(),
+            keyset_digest,
+            channel: expected.channel.clone(),
+        })
+    });
+    Examination { labels: findings.labels, platform: Some(platform), keyset_digest, claims: judged.claims, verdict }
+}
 
-    /// The TLS key that every further connection has to prove; `None` on a UNIX socket.
-    #[must_use]
-    pub fn pin(&self) -> Option<SpkiPin> {
-        match self.channel {
-            Channel::Tls { pin, .. } => Some(pin),
-            Channel::Local => None,
+/// The labels without which nobody is accepted. Platform `none` has none to show: it is refused as such, or put up with.
+fn demanded(platform: TeeType, origin: NonceOrigin) -> &'static [Subject] {
+    match (platform, origin) {
+        (TeeType::None, _) => &[],
+        (_, NonceOrigin::Ours) => &Subject::ALL,
+        (_, NonceOrigin::Recorded) => {
+            const RECORDED: [Subject; 5] =
+                [Subject::Hardware, Subject::Image, Subject::Configuration, Subject::Model, Subject::Keys];
+            &RECORDED
         }
     }
-
-    /// Whether hardware vouches for the appliance. Without it, a changed key cannot be told from an impostor's.
-    #[must_use]
-    pub fn is_proven_by_hardware(&self) -> bool {
-        self.labels.outcome(Subject::Hardware) == Some(Outcome::Accepted)
-    }
 }
 
-/// Judges a report. The first rule that fails gives the refusal and marks its label.
-#[must_use]
-pub fn examine(bytes: &[u8], expected: &Expectation, policy: Policy) -> Examination {
-    let mut labels = Labels::unexamined();
-    let mut found = Found::default();
-    let verdict = judge(bytes, expected, policy, &mut labels, &mut found);
-    if let Err(refusal) = &verdict {
-        labels.set(subject_of(refusal), Outcome::Refused, refusal.to_string());
-    }
-    let verdict = verdict.map(|(keyset, keyset_digest, platform)| Verified {
-        labels: labels.clone(),
-        platform,
-        keyset,
-        keyset_digest,
-        channel: expected.channel.clone(),
-    });
-    Examination { labels, platform: found.platform, keyset_digest: found.keyset_digest, verdict }
-}
-
-#[derive(Default)]
-struct Found {
-    platform: Option<String>,
-    keyset_digest: Option<Sha256Digest>,
-}
-
-fn judge(
-    bytes: &[u8],
-    expected: &Expectation,
-    policy: Policy,
-    labels: &mut Labels,
-    found: &mut Found,
-) -> Result<(Keyset, Sha256Digest, String), Refusal> {
-    let report = Report::parse(bytes)?;
-    if report.api_version != API_VERSION {
-        return Err(Refusal::Version);
-    }
-    let platform = terminal::one_line(&report.attestation.tee_type, 40);
-    found.platform = Some(platform.clone());
-
-    let digest = check_keyset(&report, expected)?;
-    found.keyset_digest = Some(digest);
-    if report.attestation.report_data != report_data(digest, Some(&expected.nonce)) {
-        return Err(Refusal::ReportData);
-    }
-    match platform.as_str() {
-        "none" => label_nothing_proven(labels, &expected.channel, policy)?,
-        _ => return Err(Refusal::UnknownTee(platform)),
-    }
-    Ok((report.attestation.workload_keyset, digest, platform))
+/// The 64 bytes that hardware signs for a digest of 32.
+fn slot(report_data: [u8; 32]) -> [u8; 64] {
+    let mut slot = [0; 64];
+    let (first, _) = slot.split_at_mut(32);
+    first.copy_from_slice(&report_data);
+    slot
 }
 
 fn check_keyset(report: &Report, expected: &Expectation) -> Result<Sha256Digest, Refusal> {
     let keyset = &report.attestation.workload_keyset;
     let digest = keyset.digest().ok().filter(|digest| *digest == report.workload_keyset_digest);
     let digest = digest.ok_or(Refusal::KeysetDigest)?;
-    if reuses_a_key(keyset) {
-        return Err(Refusal::KeyReused);
-    }
-    if keyset.not_after <= expected.now {
-        return Err(Refusal::KeysetExpired { not_after: keyset.not_after, now: expected.now });
-    }
-    if let Channel::Tls { host, pin, .. } = &expected.channel {
-        let serves = |domain: &Option<String>| domain.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(host));
-        let listed = |key: &TlsKey| key.spki_sha256 == *pin.as_bytes() && serves(&key.domain);
-        if !keyset.tls_public_keys.iter().any(listed) {
-            return Err(Refusal::TlsKeyNotInKeyset);
-        }
-    }
+    let now = u64::try_from(expected.at.unix()).unwrap_or_default();
+    keyset.check(now).map_err(|error| match error {
+        KeysetError::Expired => Refusal::KeysetExpired { not_after: keyset.not_after, now },
+        KeysetError::TwoRoles => Refusal::KeyReused,
+        KeysetError::TwoNames => Refusal::KeyNamedTwice,
+    })?;
+    check_channel(keyset, &expected.channel)?;
     Ok(digest)
 }
 
-/// Whether a key both signs receipts and receives requests. (TLS keys are there by digest, of another encoding.)
-fn reuses_a_key(keyset: &Keyset) -> bool {
-    let mut receiving = keyset.e2ee_public_keys.iter();
-    receiving.any(|key| {
-        let mut signing = keyset.receipt_signing_keys.iter();
-        signing.any(|other| other.public_key.eq_ignore_ascii_case(&key.public_key))
-    })
+fn check_channel(keyset: &Keyset, channel: &Channel) -> Result<(), Refusal> {
+    let Channel::Tls { host, pin, .. } = channel else { return Ok(()) };
+    let serves = |domain: &Option<String>| domain.as_ref().is_none_or(|name| name.eq_ignore_ascii_case(host));
+    let listed = |key: &TlsKey| key.spki_sha256 == *pin.as_bytes() && serves(&key.domain);
+    if keyset.tls_public_keys.iter().any(listed) { Ok(()) } else { Err(Refusal::TlsKeyNotInKeyset) }
 }
 
-fn label_nothing_proven(labels: &mut Labels, channel: &Channel, policy: Policy) -> Result<(), Refusal> {
-    labels.set(Subject::Image, Outcome::NotProven, "no hardware measured what runs there");
-    labels.set(Subject::Configuration, Outcome::NotProven, "no register holds the digest of the deployment document");
-    labels.set(Subject::Model, Outcome::NotProven, "the appliance checks it, but nothing proves the appliance");
-    match channel {
-        Channel::Tls { demanded: true, .. } => {
-            labels.set(
-                Subject::Keys,
-                Outcome::Accepted,
-                "the TLS key is the one you demanded, and it is in the keyset",
-            );
+/// Keys and freshness rest on one thing: that the hardware signed a statement about this keyset and this nonce.
+fn label_binding(bound: &Bound, answers: bool, keyset_holds: bool, expected: &Expectation, findings: &mut Findings) {
+    match bound {
+        Bound::Holds if answers => {
+            if keyset_holds {
+                findings.accept(Subject::Keys, match expected.channel {
+                    Channel::Tls { .. } => "the hardware vouches for the keyset, and the TLS key of this connection is in it",
+                    Channel::Local => {
+                        "the hardware vouches for the keyset; a UNIX socket has no TLS key, who may open it is up to its file"
+                    }
+                });
+            }
+            match expected.origin {
+                NonceOrigin::Ours => {
+                    findings.accept(Subject::Freshness, "the hardware signed the nonce of this request")
+                }
+                NonceOrigin::Recorded => findings.leave(
+                    Subject::Freshness,
+                    "the hardware signed the nonce of the file; only whoever chose it knows when (--nonce)",
+                ),
+            }
         }
-        Channel::Tls { .. } => labels.set(
-            Subject::Keys,
-            Outcome::NotProven,
-            "the TLS key is in the keyset, but only the server itself says that the keyset is right",
-        ),
-        Channel::Local => labels.set(
-            Subject::Keys,
-            Outcome::NotProven,
-            "a UNIX socket has no TLS key; who may open it is up to the permissions of its file",
-        ),
+        Bound::Holds => findings.leave_the_rest("the evidence is about another keyset or another nonce"),
+        Bound::Broken(refusal) => {
+            let other = Refusal::NotBound(refusal.clone());
+            findings.refuse(Subject::Keys, other.clone());
+            findings.refuse(Subject::Freshness, other);
+        }
+        Bound::Unknown => {}
     }
-    labels.set(Subject::Freshness, Outcome::NotProven, "the report answers this nonce, but no hardware signed it");
-    if !policy.allow_no_tee {
-        return Err(Refusal::NoTee);
-    }
-    labels.set(Subject::Hardware, Outcome::NotProven, "platform `none`: no TEE; accepted because of --allow-no-tee");
-    Ok(())
 }
 
-fn subject_of(refusal: &Refusal) -> Subject {
-    match refusal {
-        Refusal::NoTee | Refusal::UnknownTee(_) | Refusal::Evidence(_) | Refusal::Malformed(_) | Refusal::Version => {
-            Subject::Hardware
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text() -> String {
+        serde_json::json!({
+            "api_version": "aci/1", "workload_keyset_digest": format!("sha256:{}", "00".repeat(32)),
+            "attestation": {
+                "tee_type": "none", "report_data": "ab".repeat(32), "source_provenance": {}, "evidence": {},
+                "workload_keyset": {"subject": null, "not_after": 1, "receipt_signing_keys": [], "e2ee_public_keys": [], "tls_public_keys": []},
+            },
+            "service_capabilities": {"supported_e2ee_versions": [], "serving": "direct", "of_the_future": [1, 2]},
+        })
+        .to_string()
+    }
+
+    #[test]
+    fn unknown_members_are_ignored_in_capabilities_alone() {
+        assert!(parse(text().as_bytes()).is_ok());
+        for place in ["{\"api_version\"", "{\"tee_type\"", "{\"subject\""] {
+            let other = text().replacen(place, &place.replacen('{', "{\"new\":1,", 1), 1);
+            assert_ne!(other, text());
+            assert!(matches!(parse(other.as_bytes()), Err(Refusal::Malformed(_))), "{other}");
         }
-        Refusal::Pin(_)
-        | Refusal::KeysetDigest
-        | Refusal::KeysetExpired { .. }
-        | Refusal::KeyReused
-        | Refusal::TlsKeyNotInKeyset => Subject::Keys,
-        Refusal::ReportData => Subject::Freshness,
+    }
+
+    #[test]
+    fn digests_of_another_length_or_form_are_refused() {
+        let digest = "ab".repeat(32);
+        for other in [&digest[2..], &format!("{digest}00"), &format!("0x{}", &digest[2..]), ""] {
+            let text = text().replacen(&digest, other, 1);
+            assert!(matches!(parse(text.as_bytes()), Err(Refusal::Malformed(_))), "{other}");
+        }
+    }
+
+    #[test]
+    fn broken_and_oversized_reports_are_refused() {
+        let whole = text();
+        for length in [0, 1, whole.len() / 2, whole.len() - 1] {
+            assert!(parse(&whole.as_bytes()[..length]).is_err());
+        }
+        let padded = whole + &" ".repeat(MAX_REPORT_BYTES);
+        assert!(parse(padded.as_bytes()).is_err());
+        assert!(parse("[".repeat(100_000).as_bytes()).is_err());
     }
 }

@@ -50,15 +50,21 @@ pub struct Label {
 #[serde(transparent)]
 pub struct Labels(Vec<Label>);
 
-const SUBJECTS: [Subject; 6] =
-    [Subject::Hardware, Subject::Image, Subject::Configuration, Subject::Model, Subject::Keys, Subject::Freshness];
+/// What a label says before anything was looked at.
+const UNEXAMINED: &str = "not examined";
+
+impl Subject {
+    /// Every subject, in order.
+    pub const ALL: [Self; 6] =
+        [Self::Hardware, Self::Image, Self::Configuration, Self::Model, Self::Keys, Self::Freshness];
+}
 
 impl Labels {
     /// Nothing has been looked at.
     #[must_use]
     pub fn unexamined() -> Self {
-        let label = |subject| Label { subject, outcome: Outcome::NotProven, reason: "not examined".to_owned() };
-        Self(SUBJECTS.into_iter().map(label).collect())
+        let label = |subject| Label { subject, outcome: Outcome::NotProven, reason: UNEXAMINED.to_owned() };
+        Self(Subject::ALL.into_iter().map(label).collect())
     }
 
     /// Notes what became of a subject.
@@ -72,6 +78,11 @@ impl Labels {
     /// All six.
     pub fn iter(&self) -> impl Iterator<Item = &Label> {
         self.0.iter()
+    }
+
+    /// Subjects that nobody has looked at.
+    pub(super) fn unexamined_subjects(&self) -> Vec<Subject> {
+        self.0.iter().filter(|label| label.reason == UNEXAMINED).map(|label| label.subject).collect()
     }
 
     /// What became of a subject.

@@ -1,12 +1,21 @@
 //! What an appliance says about itself, and what of it is proven.
 //!
-//! [`examine`] judges the bytes of a report in a fixed order of rules; only it can make a [`Verified`], and everything
-//! that sends a prompt asks for one.
+//! [`examine`] judges the bytes of a report, label by label; only it can make a [`Verified`], and everything that sends a
+//! prompt asks for one. It does no input or output: what vendors say comes as [`Endorsements`], the time as an argument.
 
+mod bundle;
+pub mod evidence;
 mod examine;
+mod findings;
+mod judge;
 mod labels;
-mod report;
+mod references;
+mod trust;
+mod verified;
 
-pub use examine::{Channel, Examination, Expectation, Policy, Verified, examine};
+pub use bundle::{Bundle, BundleError};
+pub use examine::{Channel, Examination, Expectation, MAX_REPORT_BYTES, NonceOrigin, examine, parse};
 pub use labels::{Label, Labels, Outcome, Subject};
-pub use report::{Attestation, MAX_REPORT_BYTES, Report};
+pub use references::{Manifest, ManifestError, Reference, ReferenceError, References};
+pub use trust::{AttestationKeys, Endorsements, Trust};
+pub use verified::Verified;

@@ -4,8 +4,14 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use evidence::Time;
 
-use super::{check::CheckCommand, policy::PolicyCommand};
+use super::{
+    check::{CheckCommand, time},
+    collateral::CollateralCommand,
+    policy::PolicyCommand,
+    trust::TrustArguments,
+};
 
 /// Ask a private language model, and know what you are talking to.
 #[derive(Debug, Parser)]
@@ -15,8 +21,8 @@ use super::{check::CheckCommand, policy::PolicyCommand};
     max_term_width = 100,
     after_help = "\
 Examples:
-  lethe chat https://127.0.0.1:8443 --ask \"Why is the sky blue?\"
-  lethe verify https://lethe.example:8443
+  lethe verify https://lethe.example:8443 --measurements 0.2.0.note --release-key 'example.org/lethe+1c6c4a56+AZ…'
+  lethe chat https://127.0.0.1:8443 --ask \"Why is the sky blue?\" --allow-no-tee
   lethe proxy https://lethe.example:8443 --listen 127.0.0.1:4180
 
 Exit status: 0 done, 2 wrong usage, 3 the appliance or the evidence was refused, 4 network or server failed."
@@ -38,6 +44,9 @@ pub enum Command {
     Proxy(ProxyArguments),
     /// Show whether an appliance is up, and what it proves, in a few lines
     Status(StatusArguments),
+    /// Fetch what AMD or Intel say about a platform
+    #[command(subcommand)]
+    Collateral(CollateralCommand),
     /// Check captured evidence, without a network
     #[command(subcommand, after_help = "Exit status: 0 accepted, 2 wrong usage or an unreadable file, 3 refused.")]
     Check(CheckCommand),
@@ -60,15 +69,21 @@ pub enum Command {
 pub struct ApplianceArguments {
     /// Where the appliance is: https://HOST[:PORT], or unix:PATH for one on this machine
     pub url: String,
+    /// The way to it.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// What is trusted.
+    #[command(flatten)]
+    pub trust: TrustArguments,
+}
 
+/// How to reach an appliance.
+#[derive(Debug, Args)]
+pub struct ConnectionArguments {
     /// Demand this TLS key: sha256:HEX, as in `lethe: spki …` on the appliance's console. Without it the key seen first is
     /// used, and said
     #[arg(long, value_name = "sha256:HEX", help_heading = "Trust")]
     pub pin: Option<String>,
-
-    /// Go on although no hardware proves anything (platform `none`): for tests and for your own machine
-    #[arg(long, help_heading = "Trust")]
-    pub allow_no_tee: bool,
 
     /// Wait up to so many seconds for an appliance that is starting or busy
     #[arg(long, value_name = "SECONDS", help_heading = "Network")]
@@ -146,22 +161,41 @@ pub struct ChatArguments {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Six labels say what is proven: hardware, image, configuration, model, keys, freshness.
-Exit status 0 if the appliance is accepted, 3 if it is refused.
+Exit status 0 if the appliance is accepted, 3 if it is refused. `docs/verifying.md` explains the labels.
 
 Examples:
-  lethe verify https://lethe.example:8443
-  lethe verify https://127.0.0.1:8443 --allow-no-tee --save-cert cert.pem
-  SSL_CERT_FILE=cert.pem python my_openai_program.py")]
+  lethe verify https://lethe.example:8443 --measurements 0.2.0.note --release-key 'example.org/lethe+1c6c4a56+AZ…'
+  lethe verify https://127.0.0.1:8443 --measurements out/lethe.manifest.json --ak ak.pem --document lethe.toml
+  lethe verify https://lethe.example:8443 --save report.bundle; lethe verify --bundle report.bundle
+  lethe verify https://127.0.0.1:8443 --allow-no-tee --save-cert cert.pem")]
 pub struct VerifyArguments {
-    /// The appliance.
+    /// Where the appliance is: https://HOST[:PORT], or unix:PATH for one on this machine
+    #[arg(required_unless_present = "bundle")]
+    pub url: Option<String>,
+    /// The way to it.
     #[command(flatten)]
-    pub appliance: ApplianceArguments,
+    pub connection: ConnectionArguments,
+    /// What is trusted.
+    #[command(flatten)]
+    pub trust: TrustArguments,
+
+    /// Verify a report that was saved, without a network
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["url", "save", "save_cert"])]
+    pub bundle: Option<PathBuf>,
+
+    /// Time at which a saved report is judged, for example 2026-11-21T00:00:00Z; without it, now
+    #[arg(long, value_name = "TIME", value_parser = time, requires = "bundle")]
+    pub at: Option<Time>,
+
+    /// Save the report, accepted or not, with all that its verdict rests on
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
 
     /// Save the certificate of an accepted appliance as PEM, for other people's clients to trust
     #[arg(long, value_name = "FILE")]
     pub save_cert: Option<PathBuf>,
 
-    /// Use this nonce (64 hexadecimal digits) and not a random one
+    /// Use this nonce (64 hexadecimal digits) and not a random one; with --bundle: the nonce that you know was sent
     #[arg(long, value_name = "HEX")]
     pub nonce: Option<String>,
 

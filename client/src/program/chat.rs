@@ -7,9 +7,9 @@ use serde_json::json;
 
 use super::{arguments::ChatArguments, session, speak};
 use crate::{
-    appliance::Appliance,
+    appliance::{Appliance, Options},
     chat::{Ending, Message, Question, Role},
-    error::{Error, ServerError, UsageError},
+    error::{Error, Refusal, ServerError, UsageError},
     exit, terminal,
 };
 
@@ -35,7 +35,7 @@ pub async fn run(arguments: ChatArguments) -> Result<(), Error> {
         Some(model) => model.clone(),
         None => appliance.models().await?.into_iter().next().ok_or(ServerError::NoModel)?,
     };
-    let mut conversation = Conversation::new(&appliance, model, &arguments);
+    let mut conversation = Conversation::new(appliance, options, model, &arguments);
     match question {
         Some(text) if arguments.json => conversation.ask_for_json(text).await,
         Some(text) => conversation.ask(text).await,
@@ -53,20 +53,22 @@ fn read_question(ask: &str) -> Result<String, UsageError> {
     if text.trim().is_empty() { Err(UsageError::NoQuestion) } else { Ok(text) }
 }
 
-struct Conversation<'a> {
-    appliance: &'a Appliance,
+struct Conversation {
+    appliance: Appliance,
+    options: Options,
     question: Question,
     stream: bool,
     /// Messages that `/reset` keeps.
     instructions: usize,
 }
 
-impl<'a> Conversation<'a> {
-    fn new(appliance: &'a Appliance, model: String, arguments: &ChatArguments) -> Self {
+impl Conversation {
+    fn new(appliance: Appliance, options: Options, model: String, arguments: &ChatArguments) -> Self {
         let system = arguments.system.iter().cloned();
         let messages: Vec<_> = system.map(|content| Message { role: Role::System, content }).collect();
         Self {
             appliance,
+            options,
             stream: !arguments.no_stream,
             instructions: messages.len(),
             question: Question {
@@ -83,11 +85,26 @@ impl<'a> Conversation<'a> {
         self.question.messages.push(Message { role, content });
     }
 
+    /// Verifies anew if an answer has named another keyset: no question leaves before that.
+    async fn renew(&mut self) -> Result<(), Error> {
+        if self.appliance.is_outdated() {
+            self.appliance = self.appliance.renewed(&self.options).await?;
+            speak::note(&format!("verified again: the keyset is now {}", self.appliance.verified().keyset_digest()));
+        }
+        Ok(())
+    }
+
     /// Asks and prints the answer, all of it or what came of it.
     async fn ask(&mut self, text: String) -> Result<(), Error> {
+        self.renew().await?;
         self.say(Role::User, text);
         let mut answer = String::new();
-        let result = self.print_answer(&mut answer).await;
+        let mut result = self.print_answer(&mut answer).await;
+        if matches!(result, Err(Error::Refused(Refusal::KeysetChanged))) && answer.is_empty() {
+            // The keys changed between two attempts at this question.
+            self.renew().await?;
+            result = self.print_answer(&mut answer).await;
+        }
         if !answer.ends_with('\n') && (result.is_ok() || !answer.is_empty()) {
             speak::answer("\n")?;
         }
@@ -123,6 +140,7 @@ impl<'a> Conversation<'a> {
     }
 
     async fn ask_for_json(&mut self, text: String) -> Result<(), Error> {
+        self.renew().await?;
         self.say(Role::User, text);
         let (answer, ending) = if self.stream {
             let mut answer = String::new();

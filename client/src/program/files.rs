@@ -1,6 +1,10 @@
-//! Files that the command line names, read up to a limit.
+//! Files that the command line names: read up to a limit, written as a whole or not at all.
 
-use std::{fs::File, io::Read, path::Path};
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+};
 
 use crate::error::UsageError;
 
@@ -21,6 +25,26 @@ pub fn read(path: &Path) -> Result<Vec<u8>, UsageError> {
         Ok(_) => Ok(bytes),
         Err(source) => Err(UsageError::File { what: "read", path: path.display().to_string(), source }),
     }
+}
+
+/// Writes a file that anybody may read: beside its place and renamed into it, so that a program sees all of it or none.
+///
+/// # Errors
+/// [`UsageError::File`].
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), UsageError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let write = || {
+        let mut file = tempfile::Builder::new().permissions(readable_by_all()).tempfile_in(folder)?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().map_err(|source| UsageError::File { what: "write", path: path.display().to_string(), source })
+}
+
+/// What is written is public, and often for a program of another user; the umask still takes away what it takes away.
+fn readable_by_all() -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(0o644)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 mod arguments;
 mod chat;
 mod check;
+mod collateral;
 mod files;
 mod policy;
 mod proxy;
@@ -11,6 +12,7 @@ mod session;
 mod speak;
 mod status;
 mod token;
+mod trust;
 mod verify;
 
 use clap::{CommandFactory, Parser};
@@ -47,6 +49,7 @@ fn run(command: Command) -> Result<(), Error> {
             Command::Verify(arguments) => verify::run(arguments).await,
             Command::Proxy(arguments) => proxy::run(arguments).await,
             Command::Status(arguments) => status::run(arguments).await,
+            Command::Collateral(command) => collateral::run(command).await,
             Command::Check(command) => check::run(command),
             Command::Policy(command) => policy::run(&command),
             Command::Token(TokenCommand::New(arguments)) => token::run(&arguments),

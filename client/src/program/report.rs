@@ -1,52 +1,54 @@
 //! What an examination found, for people and for programs.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
-    address::Address,
-    appliance::Attested,
-    attestation::{Labels, Outcome, Subject},
-    connection::Peer,
+    attestation::{Channel, Examination, Expectation, Labels, Outcome, Subject},
     error::Refusal,
 };
 
 /// The findings about one appliance.
 pub struct Report {
-    address: String,
-    platform: Option<String>,
+    /// Where the report came from: an address or a file.
+    source: String,
+    policy: String,
+    platform: Option<&'static str>,
     tls_key: Option<String>,
     keyset_digest: Option<String>,
     nonce: Option<String>,
     labels: Labels,
+    claims: Map<String, Value>,
     refusal: Option<Refusal>,
 }
 
 impl Report {
     /// Of a report that came.
     #[must_use]
-    pub fn of(address: &Address, attested: &Attested) -> Self {
-        let examination = &attested.examination;
+    pub fn of(source: String, policy: &str, examination: &Examination, expected: &Expectation) -> Self {
         Self {
-            address: address.to_string(),
-            platform: examination.platform.clone(),
-            tls_key: match &attested.peer {
-                Peer::Tls { pin, .. } => Some(pin.to_string()),
-                Peer::Local => None,
+            source,
+            policy: policy.to_owned(),
+            platform: examination.platform,
+            tls_key: match &expected.channel {
+                Channel::Tls { pin, .. } => Some(pin.to_string()),
+                Channel::Local => None,
             },
             keyset_digest: examination.keyset_digest.map(|digest| digest.to_string()),
-            nonce: Some(attested.nonce.to_string()),
+            nonce: Some(expected.nonce.to_string()),
             labels: examination.labels.clone(),
+            claims: examination.claims.clone(),
             refusal: examination.verdict.as_ref().err().cloned(),
         }
     }
 
     /// Of a server that was refused before it could send one: it holds another TLS key.
     #[must_use]
-    pub fn of_refused_key(address: &Address, refusal: &Refusal) -> Self {
+    pub fn of_refused_key(source: String, policy: &str, refusal: &Refusal) -> Self {
         let mut labels = Labels::unexamined();
         labels.set(Subject::Keys, Outcome::Refused, refusal.to_string());
         Self {
-            address: address.to_string(),
+            source,
+            policy: policy.to_owned(),
             platform: None,
             tls_key: match refusal {
                 Refusal::Pin(mismatch) => Some(mismatch.seen.to_string()),
@@ -55,6 +57,7 @@ impl Report {
             keyset_digest: None,
             nonce: None,
             labels,
+            claims: Map::new(),
             refusal: Some(refusal.clone()),
         }
     }
@@ -63,26 +66,30 @@ impl Report {
     #[must_use]
     pub fn json(&self) -> Value {
         json!({
-            "appliance": self.address,
+            "appliance": self.source,
+            "policy": self.policy,
             "platform": self.platform,
             "tls_key": self.tls_key,
             "keyset_digest": self.keyset_digest,
             "nonce": self.nonce,
             "labels": self.labels,
             "verdict": if self.refusal.is_none() { "accepted" } else { "refused" },
+            "rule": self.refusal.as_ref().and_then(Refusal::rule).map(evidence::Rule::name),
             "reason": self.refusal.as_ref().map(ToString::to_string),
+            "claims": self.claims,
         })
     }
 
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut lines = format!("{:<15}{}\n", "appliance", self.address);
+        let mut lines = format!("{:<15}{}\n", "appliance", self.source);
         let facts = [
-            ("platform", &self.platform),
-            ("TLS key", &self.tls_key),
-            ("keyset", &self.keyset_digest),
-            ("nonce", &self.nonce),
+            ("policy", Some(self.policy.as_str())),
+            ("platform", self.platform),
+            ("TLS key", self.tls_key.as_deref()),
+            ("keyset", self.keyset_digest.as_deref()),
+            ("nonce", self.nonce.as_deref()),
         ];
         for (name, fact) in facts {
             if let Some(fact) = fact {

@@ -1,6 +1,7 @@
 //! From arguments to options, and what is said before the first prompt leaves.
 
 use std::{
+    error::Error as _,
     fs::File,
     io::Read,
     path::Path,
@@ -12,13 +13,16 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{
-    arguments::{ApplianceArguments, TokenArguments},
+    arguments::{ApplianceArguments, ConnectionArguments, TokenArguments},
     speak,
+    trust::{self, TrustArguments},
 };
 use crate::{
-    appliance::Options,
-    attestation::{Policy, Verified},
+    appliance::{Attested, Options},
+    attestation::Verified,
+    collateral::Library,
     error::{Error, UsageError},
+    pin::SpkiPin,
     retry::{Notice, RetryPolicy},
     token::Token,
 };
@@ -31,17 +35,38 @@ const MAX_TOKEN_FILE_BYTES: u64 = 4096;
 /// # Errors
 /// [`UsageError`].
 pub fn options(arguments: &ApplianceArguments, token: Option<&TokenArguments>) -> Result<Options, Error> {
-    let mut options = Options::new(arguments.url.parse().map_err(UsageError::Address)?);
-    options.pin = arguments.pin.as_deref().map(str::parse).transpose().map_err(UsageError::Pin)?;
-    options.policy = Policy { allow_no_tee: arguments.allow_no_tee };
-    options.patience.silence = Duration::from_secs(arguments.timeout.into());
+    let mut options = reach(&arguments.url, &arguments.connection, &arguments.trust)?;
+    options.token = token.map(read_token).transpose()?.flatten();
+    Ok(options)
+}
+
+/// The same without a token.
+///
+/// # Errors
+/// [`UsageError`].
+pub fn reach(url: &str, connection: &ConnectionArguments, trusted: &TrustArguments) -> Result<Options, Error> {
+    let address = url.parse().map_err(UsageError::Address)?;
+    let pin = pin(connection)?;
+    let (trust, endorsements) = trust::load(trusted)?;
+    let mut options = Options::new(address, trust);
+    options.pin = pin;
+    options.endorsements = endorsements;
+    options.library = Some(Library::of_user(!trusted.offline)?);
+    options.patience.silence = Duration::from_secs(connection.timeout.into());
     options.retry = RetryPolicy {
-        until: arguments.wait.map(|seconds| Instant::now() + Duration::from_secs(seconds.into())),
+        until: connection.wait.map(|seconds| Instant::now() + Duration::from_secs(seconds.into())),
         notice: Some(notice(&options)),
         ..RetryPolicy::default()
     };
-    options.token = token.map(read_token).transpose()?.flatten();
     Ok(options)
+}
+
+/// The key that is demanded.
+///
+/// # Errors
+/// [`UsageError::Pin`].
+pub fn pin(connection: &ConnectionArguments) -> Result<Option<SpkiPin>, UsageError> {
+    connection.pin.as_deref().map(str::parse).transpose().map_err(UsageError::Pin)
 }
 
 /// Says why the program waits, once for each reason.
@@ -77,15 +102,21 @@ fn read_short(path: &Path) -> Result<Zeroizing<String>, UsageError> {
     Ok(text)
 }
 
+/// Says why something that vendors say about the platform is missing.
+pub fn tell_missing(attested: &Attested) {
+    for problem in &attested.missing {
+        speak::note(&format!("{problem}{}", problem.source().map(|cause| format!(": {cause}")).unwrap_or_default()));
+    }
+}
+
 /// Says what a user has to know of an appliance that was accepted.
 pub fn announce(options: &Options, verified: &Verified) {
+    if verified.is_proven_by_hardware() {
+        return;
+    }
     if let (Some(pin), None) = (verified.pin(), options.pin) {
         speak::note(&format!("TLS key {pin}, taken because it was seen first; demand it with --pin"));
     }
-    if !verified.is_proven_by_hardware() {
-        speak::warning(&format!(
-            "platform `{}`: no hardware proves what this appliance is; you said --allow-no-tee",
-            verified.platform()
-        ));
-    }
+    let why = if options.trust.allow_no_tee { "you said --allow-no-tee" } else { "DEVELOPMENT ONLY, by your policy" };
+    speak::warning(&format!("platform `{}`: no hardware proves what this appliance is; {why}", verified.platform()));
 }

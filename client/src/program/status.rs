@@ -15,7 +15,12 @@ use crate::{
 pub async fn run(arguments: StatusArguments) -> Result<(), Error> {
     let options = session::options(&arguments.appliance, None)?;
     let attested = attest(&options, None).await?;
-    let report = Report::of(&options.address, &attested);
+    let report = Report::of(
+        options.address.to_string(),
+        &options.trust.policy_name,
+        &attested.examination,
+        &attested.expectation,
+    );
     let appliance = match attested.into_appliance(&options) {
         Ok(appliance) => appliance,
         Err(error) => {

@@ -1,31 +1,47 @@
 //! `lethe verify`
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{arguments::VerifyArguments, report::Report, session, speak};
+use super::{arguments::VerifyArguments, files, report::Report, session, speak, trust};
 use crate::{
-    appliance::{Attested, attest},
+    appliance::{Attested, attest, now},
+    attestation::{Bundle, Channel, examine},
     connection::Peer,
-    error::{Error, UsageError},
+    error::{Error, Refusal, UsageError},
+    tls::PinMismatch,
 };
 
-/// Verifies, prints the report, and saves the certificate of an appliance that was accepted.
+/// Verifies, prints the report, and saves what it was asked to save.
 ///
 /// # Errors
 /// The refusal, or why there is no report.
 pub async fn run(arguments: VerifyArguments) -> Result<(), Error> {
-    let options = session::options(&arguments.appliance, None)?;
     let nonce = arguments.nonce.as_deref().map(protocol::Nonce::parse).transpose().map_err(UsageError::Nonce)?;
+    match (&arguments.bundle, &arguments.url) {
+        (Some(path), _) => verify_bundle(path, nonce, &arguments),
+        (None, Some(url)) => verify_live(url, nonce, &arguments).await,
+        // The command line has one or the other.
+        (None, None) => Ok(()),
+    }
+}
+
+async fn verify_live(url: &str, nonce: Option<protocol::Nonce>, arguments: &VerifyArguments) -> Result<(), Error> {
+    let options = session::reach(url, &arguments.connection, &arguments.trust)?;
+    let (source, policy) = (options.address.to_string(), &options.trust.policy_name);
     let attested = match attest(&options, nonce).await {
         Err(Error::Refused(refusal)) => {
-            print(&Report::of_refused_key(&options.address, &refusal), arguments.json)?;
+            print(&Report::of_refused_key(source, policy, &refusal), arguments.json)?;
             return Err(refusal.into());
         }
         other => other?,
     };
-    print(&Report::of(&options.address, &attested), arguments.json)?;
+    print(&Report::of(source, policy, &attested.examination, &attested.expectation), arguments.json)?;
+    session::tell_missing(&attested);
+    if let Some(path) = &arguments.save {
+        save_bundle(&attested, path)?;
+    }
     let verified = attested.examination.verdict.as_ref().map_err(Clone::clone)?;
     session::announce(&options, verified);
     if let Some(path) = &arguments.save_cert {
@@ -34,26 +50,40 @@ pub async fn run(arguments: VerifyArguments) -> Result<(), Error> {
     Ok(())
 }
 
+/// A saved report, judged as if it came now. What vendors say is the file's, unless the command line has it.
+fn verify_bundle(path: &Path, nonce: Option<protocol::Nonce>, arguments: &VerifyArguments) -> Result<(), Error> {
+    let name = path.display().to_string();
+    let not_a_bundle = |source| UsageError::Bundle { path: name.clone(), source };
+    let bundle = Bundle::parse(&files::read(path)?).map_err(not_a_bundle)?;
+    let (trust, given) = trust::load(&arguments.trust)?;
+    let (at, demanded) = (arguments.at.unwrap_or_else(now), session::pin(&arguments.connection)?);
+    let expected = bundle.expectation(nonce, demanded, at).map_err(not_a_bundle)?;
+    if let (Some(demanded), Channel::Tls { pin: seen, .. }) = (demanded, &expected.channel)
+        && demanded != *seen
+    {
+        let refusal = Refusal::Pin(PinMismatch { expected: demanded, seen: *seen });
+        print(&Report::of_refused_key(name, &trust.policy_name, &refusal), arguments.json)?;
+        return Err(refusal.into());
+    }
+    let endorsements = given.or(bundle.endorsements());
+    let examination = examine(bundle.report(), &expected, &trust, &endorsements);
+    print(&Report::of(name, &trust.policy_name, &examination, &expected), arguments.json)?;
+    examination.verdict.map(drop).map_err(Error::from)
+}
+
 fn print(report: &Report, json: bool) -> Result<(), Error> {
     if json { speak::answer_json(&report.json()) } else { speak::answer(&report.text()) }
 }
 
-fn save_certificate(attested: &Attested, path: &Path) -> Result<(), UsageError> {
-    let Peer::Tls { certificate, .. } = &attested.peer else { return Err(UsageError::NoCertificate) };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let write = || {
-        // Written beside its place and renamed into it: a program that reads the file sees all of it or none.
-        let mut file = tempfile::Builder::new().permissions(readable_by_all()).tempfile_in(folder)?;
-        file.write_all(pem(certificate).as_bytes())?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().map_err(|source| UsageError::File { what: "write", path: path.display().to_string(), source })
+fn save_bundle(attested: &Attested, path: &Path) -> Result<(), UsageError> {
+    let bundle = Bundle::new(&attested.report, &attested.expectation, &attested.endorsements);
+    // A report that is no text was refused as such, and there is nothing to verify again.
+    bundle.map_or(Ok(()), |bundle| files::write(path, bundle.render().as_bytes()))
 }
 
-/// A certificate is public, and often for a program of another user; the umask still takes away what it takes away.
-fn readable_by_all() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o644)
+fn save_certificate(attested: &Attested, path: &Path) -> Result<(), UsageError> {
+    let Peer::Tls { certificate, .. } = &attested.peer else { return Err(UsageError::NoCertificate) };
+    files::write(path, pem(certificate).as_bytes())
 }
 
 /// The PEM form of a certificate (RFC 7468 §5.1).

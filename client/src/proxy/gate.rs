@@ -58,21 +58,31 @@ impl Gate {
         self.appliance.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends a request whose body can be sent again, and verifies anew if the key has changed.
+    /// Sends a request whose body can be sent again, and verifies anew before it if the keys have changed.
     ///
     /// # Errors
     /// As [`Appliance::send`]; the refusal if a changed key is not proven.
     pub async fn send(&self, call: &Call, body: Bytes) -> Result<Response<AnswerBody>, Error> {
-        let appliance = self.appliance();
-        let result = match appliance.send(call, CallBody::Bytes(body.clone())).await {
-            Err(Error::Refused(Refusal::Pin(mismatch))) => match self.verify_again(&appliance, mismatch).await {
-                Ok(appliance) => appliance.send(call, CallBody::Bytes(body.clone())).await,
-                Err(error) => Err(error),
-            },
-            other => other,
-        };
+        let result = self.send_to_the_current(call, body).await;
         self.note(&result);
         result
+    }
+
+    async fn send_to_the_current(&self, call: &Call, body: Bytes) -> Result<Response<AnswerBody>, Error> {
+        let appliance = self.with_current_keyset().await?;
+        match appliance.send(call, CallBody::Bytes(body.clone())).await {
+            Err(Error::Refused(Refusal::Pin(mismatch))) => {
+                let appliance = self.verify_again(&appliance, Some(mismatch)).await?;
+                appliance.send(call, CallBody::Bytes(body)).await
+            }
+            other => other,
+        }
+    }
+
+    /// The appliance, verified anew if an answer has named another keyset.
+    async fn with_current_keyset(&self) -> Result<Arc<Appliance>, Error> {
+        let appliance = self.appliance();
+        if appliance.is_outdated() { self.verify_again(&appliance, None).await } else { Ok(appliance) }
     }
 
     /// Sends a request whose body can be sent only once. A changed key fails it; the next request finds the new key.
@@ -80,13 +90,18 @@ impl Gate {
     /// # Errors
     /// As [`Gate::send`].
     pub async fn send_once(&self, call: &Call, body: RequestBody) -> Result<Response<AnswerBody>, Error> {
-        let appliance = self.appliance();
+        let result = self.send_once_to_the_current(call, body).await;
+        self.note(&result);
+        result
+    }
+
+    async fn send_once_to_the_current(&self, call: &Call, body: RequestBody) -> Result<Response<AnswerBody>, Error> {
+        let appliance = self.with_current_keyset().await?;
         let result = appliance.send(call, CallBody::Stream(body)).await;
         if let Err(Error::Refused(Refusal::Pin(mismatch))) = &result {
             // The request is lost either way; what counts is what the gate knows afterwards, and that it has noted.
-            let _ = self.verify_again(&appliance, *mismatch).await;
+            let _ = self.verify_again(&appliance, Some(*mismatch)).await;
         }
-        self.note(&result);
         result
     }
 
@@ -100,13 +115,17 @@ impl Gate {
 
     /// Attests the server anew. Its new key is taken only if the user did not demand the old one and hardware vouches for
     /// it: without hardware a new key cannot be told from an impostor's, whatever the policy puts up with.
-    async fn verify_again(&self, failed: &Arc<Appliance>, mismatch: PinMismatch) -> Result<Arc<Appliance>, Error> {
+    async fn verify_again(
+        &self,
+        failed: &Arc<Appliance>,
+        mismatch: Option<PinMismatch>,
+    ) -> Result<Arc<Appliance>, Error> {
         let _alone = self.verifying.lock().await;
         let current = self.appliance();
         if !Arc::ptr_eq(&current, failed) {
             return Ok(current);
         }
-        let result = self.replacement(mismatch).await;
+        let result = self.replacement(failed, mismatch).await;
         match &result {
             Ok(appliance) => {
                 *self.appliance.write().unwrap_or_else(PoisonError::into_inner) = appliance.clone();
@@ -118,8 +137,9 @@ impl Gate {
         result
     }
 
-    async fn replacement(&self, mismatch: PinMismatch) -> Result<Arc<Appliance>, Error> {
+    async fn replacement(&self, failed: &Appliance, mismatch: Option<PinMismatch>) -> Result<Arc<Appliance>, Error> {
         let options = Options { retry: RetryPolicy::once(), ..self.options.clone() };
+        let Some(mismatch) = mismatch else { return Ok(Arc::new(failed.renewed(&options).await?)) };
         let attested = attest(&options, None).await?;
         let proven = attested.examination.verdict.as_ref().map(crate::attestation::Verified::is_proven_by_hardware);
         if proven == Ok(false) {
@@ -143,7 +163,8 @@ impl Gate {
             "tls_key": verified.pin().map(|pin| pin.to_string()),
             "tls_key_demanded": self.options.pin.is_some(),
             "keyset_digest": verified.keyset_digest().to_string(),
-            "allow_no_tee": self.options.policy.allow_no_tee,
+            "policy": self.options.trust.policy_name,
+            "allow_no_tee": self.options.trust.allow_no_tee,
             "labels": verified.labels(),
             "forwarded": self.counters.forwarded.load(Ordering::Relaxed),
             "failed": self.counters.failed.load(Ordering::Relaxed),

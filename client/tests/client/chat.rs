@@ -12,7 +12,7 @@ use lethe::{
 };
 
 use crate::{
-    fake::{Fake, eventually},
+    fake::{Fake, eventually, options},
     reply::Reply,
 };
 
@@ -153,8 +153,7 @@ async fn dropping_an_answer_tells_the_appliance() {
 #[tokio::test]
 async fn a_silent_appliance_is_not_waited_for_forever() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut options =
-        lethe::appliance::Options::new(format!("https://{}", listener.local_addr().unwrap()).parse().unwrap());
+    let mut options = options(&format!("https://{}", listener.local_addr().unwrap()));
     options.patience.connect = Duration::from_millis(200);
     options.retry.attempts = 1;
     let error = Appliance::open(&options).await.err();

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU8, Ordering},
     },
     time::Duration,
 };
@@ -16,8 +16,8 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use lethe::{appliance::Options, pin::SpkiPin};
-use protocol::{Keyset, Nonce, PublicKey, Sha256Digest, TlsKey, report_data};
+use lethe::{appliance::Options, attestation::Trust, pin::SpkiPin};
+use protocol::{KEYSET_DIGEST_HEADER, Keyset, Nonce, PublicKey, Sha256Digest, TlsKey, report_data};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
@@ -31,7 +31,10 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use crate::reply::{AnswerBody, Reply, object};
+use crate::{
+    reply::{AnswerBody, Reply, object},
+    tpm2::signer::Tpm,
+};
 
 /// How the report lies, if it does.
 #[derive(Clone)]
@@ -66,6 +69,8 @@ pub struct Asked {
 pub struct State {
     pub lie: Mutex<Lie>,
     pub platform: Mutex<String>,
+    tpm: Mutex<Option<Tpm>>,
+    epoch: AtomicU8,
     pub ready: AtomicBool,
     /// Answers to questions, in order; the last one is repeated.
     pub replies: Mutex<VecDeque<Reply>>,
@@ -87,6 +92,8 @@ impl State {
         Arc::new(Self {
             lie: Mutex::new(Lie::None),
             platform: Mutex::new("none".to_owned()),
+            tpm: Mutex::default(),
+            epoch: AtomicU8::new(3),
             ready: AtomicBool::new(true),
             replies: Mutex::new(replies.into()),
             asked: Mutex::default(),
@@ -129,6 +136,17 @@ impl State {
         *self.config.lock().unwrap() = Some(Arc::new(config));
     }
 
+    /// From now on it has this TPM.
+    pub fn have_tpm(&self, tpm: Tpm) {
+        *self.platform.lock().unwrap() = "tpm2".to_owned();
+        *self.tpm.lock().unwrap() = Some(tpm);
+    }
+
+    /// From now on another end-to-end key is in the keyset.
+    pub fn next_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+    }
+
     pub fn questions(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().iter().filter(|asked| asked.path.starts_with("/v1/chat")).cloned().collect()
     }
@@ -167,7 +185,10 @@ impl State {
                 &json!({"error": {"message": "no such route", "type": "not_found"}}),
             )),
         };
-        answer.ok_or_else(|| io::Error::other("hang up"))
+        let mut answer = answer.ok_or_else(|| io::Error::other("hang up"))?;
+        let digest = self.keyset().digest().unwrap().to_string();
+        answer.headers_mut().insert(KEYSET_DIGEST_HEADER, digest.parse().unwrap());
+        Ok(answer)
     }
 
     fn next_reply(&self) -> Reply {
@@ -177,7 +198,7 @@ impl State {
 
     fn report(&self, nonce: &str) -> Response<AnswerBody> {
         let lie = self.lie.lock().unwrap().clone();
-        let value = report(&lie, self.pin.lock().unwrap().as_ref(), nonce, &self.platform.lock().unwrap());
+        let value = self.report_for(&lie, nonce);
         if let Lie::Bytes(bytes) = lie {
             let text = String::from_utf8(bytes).unwrap();
             return object(StatusCode::OK, &Value::Null)
@@ -185,46 +206,51 @@ impl State {
         }
         object(StatusCode::OK, &value)
     }
-}
 
-fn key(key_id: &str, algo: &str, byte: &str) -> PublicKey {
-    PublicKey { key_id: key_id.to_owned(), algo: algo.to_owned(), public_key: byte.repeat(32) }
-}
-
-fn report(lie: &Lie, pin: Option<&SpkiPin>, nonce: &str, platform: &str) -> Value {
-    let spki_sha256 = match (lie, pin) {
-        (Lie::OtherSpki, _) | (_, None) => [0; 32],
-        (_, Some(pin)) => *pin.as_bytes(),
-    };
-    let domain = matches!(lie, Lie::OtherDomain).then(|| "other.example".to_owned());
-    let keyset = Keyset {
-        e2ee_public_keys: vec![key(
-            "e2ee-1",
-            "of-the-future",
-            if matches!(lie, Lie::OneKeyTwoRoles) { "02" } else { "03" },
-        )],
-        not_after: if matches!(lie, Lie::Expired) { 1 } else { 253_402_300_799 },
-        receipt_signing_keys: vec![key("receipt-1", "ed25519", "02")],
-        subject: None,
-        tls_public_keys: if pin.is_some() { vec![TlsKey { domain, spki_sha256 }] } else { vec![] },
-    };
-    let mut digest = keyset.digest().unwrap();
-    let nonce = if let Lie::Replay(old) = lie { old } else { nonce };
-    let mut data = hex::encode(report_data(digest, Some(&Nonce::parse(nonce).unwrap())));
-    match lie {
-        Lie::OtherReportData => data = "ab".repeat(32),
-        Lie::OtherDigest => digest = Sha256Digest::of(b"another keyset"),
-        _ => {}
+    fn keyset(&self) -> Keyset {
+        let (lie, pin) = (self.lie.lock().unwrap().clone(), *self.pin.lock().unwrap());
+        let spki_sha256 = match (&lie, pin) {
+            (Lie::OtherSpki, _) | (_, None) => [0; 32],
+            (_, Some(pin)) => *pin.as_bytes(),
+        };
+        let domain = matches!(lie, Lie::OtherDomain).then(|| "other.example".to_owned());
+        let byte = if matches!(lie, Lie::OneKeyTwoRoles) { 2 } else { self.epoch.load(Ordering::SeqCst) };
+        Keyset {
+            e2ee_public_keys: vec![key("e2ee-1", "of-the-future", byte)],
+            not_after: if matches!(lie, Lie::Expired) { 1 } else { 253_402_300_799 },
+            receipt_signing_keys: vec![key("receipt-1", "ed25519", 2)],
+            subject: None,
+            tls_public_keys: if pin.is_some() { vec![TlsKey { domain, spki_sha256 }] } else { vec![] },
+        }
     }
-    json!({
-        "api_version": "aci/1",
-        "workload_keyset_digest": digest,
-        "attestation": {
-            "tee_type": platform, "workload_keyset": keyset, "report_data": data,
-            "source_provenance": {"repo_url": null}, "evidence": {},
-        },
-        "service_capabilities": {"supported_e2ee_versions": [], "serving": "direct", "of_the_future": true},
-    })
+
+    fn report_for(&self, lie: &Lie, nonce: &str) -> Value {
+        let keyset = self.keyset();
+        let mut digest = keyset.digest().unwrap();
+        let nonce = if let Lie::Replay(old) = lie { old } else { nonce };
+        let mut data = report_data(digest, Some(&Nonce::parse(nonce).unwrap()));
+        match lie {
+            Lie::OtherReportData => data = [0xab; 32],
+            Lie::OtherDigest => digest = Sha256Digest::of(b"another keyset"),
+            _ => {}
+        }
+        let platform = self.platform.lock().unwrap().clone();
+        let tpm = self.tpm.lock().unwrap();
+        let evidence = tpm.as_ref().filter(|_| platform == "tpm2").map_or_else(|| json!({}), |tpm| tpm.evidence(&data));
+        json!({
+            "api_version": "aci/1",
+            "workload_keyset_digest": digest,
+            "attestation": {
+                "tee_type": platform, "workload_keyset": keyset, "report_data": hex::encode(data),
+                "source_provenance": {"repo_url": null}, "evidence": evidence,
+            },
+            "service_capabilities": {"supported_e2ee_versions": [], "serving": "direct", "of_the_future": true},
+        })
+    }
+}
+
+fn key(key_id: &str, algo: &str, byte: u8) -> PublicKey {
+    PublicKey { key_id: key_id.to_owned(), algo: algo.to_owned(), public_key: hex::encode([byte; 32]) }
 }
 
 impl Fake {
@@ -295,12 +321,17 @@ impl Fake {
 
     /// Options that accept platform `none` and retry quickly.
     pub fn options(&self) -> Options {
-        let mut options = Options::new(self.url().parse().unwrap());
-        options.policy.allow_no_tee = true;
+        let mut options = options(&self.url());
+        options.trust.allow_no_tee = true;
         options.retry.first = Duration::from_millis(10);
         options.patience.silence = Duration::from_secs(10);
         options
     }
+}
+
+/// Options of the standard policy, with nothing that is trusted.
+pub fn options(url: &str) -> Options {
+    Options::new(url.parse().unwrap(), Trust::by_policy("standard").unwrap())
 }
 
 /// Waits until something holds, or gives up after ten seconds.

@@ -4,8 +4,12 @@
 mod chat;
 mod check;
 mod fake;
+mod hardware;
 mod program;
 mod proxy;
+mod releases;
 mod reply;
+mod tpm2;
 mod unix;
+mod vendors;
 mod verify;

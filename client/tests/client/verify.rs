@@ -2,13 +2,13 @@
 
 use lethe::{
     appliance::{Appliance, attest},
-    attestation::{Outcome, Policy, Subject},
+    attestation::{Outcome, Subject},
     error::{Error, NetworkError, Refusal, ServerError},
     pin::SpkiPin,
     retry::RetryPolicy,
 };
 
-use crate::fake::{Fake, Lie};
+use crate::fake::{Fake, Lie, options};
 
 async fn refusal(fake: &Fake) -> Refusal {
     match Appliance::open(&fake.options()).await {
@@ -32,7 +32,7 @@ async fn an_honest_appliance_is_accepted_when_no_tee_is_demanded() {
 async fn platform_none_is_refused_unless_allowed() {
     let fake = Fake::start(vec![]).await;
     let mut options = fake.options();
-    options.policy = Policy::default();
+    options.trust.allow_no_tee = false;
     assert!(matches!(Appliance::open(&options).await.err(), Some(Error::Refused(Refusal::NoTee))));
     // Nothing but the report was asked for.
     assert!(fake.state.asked.lock().unwrap().iter().all(|asked| asked.path.starts_with("/v1/aci/attestation?nonce=")));
@@ -41,8 +41,12 @@ async fn platform_none_is_refused_unless_allowed() {
 #[tokio::test]
 async fn evidence_that_cannot_be_judged_is_refused_even_when_no_tee_is_allowed() {
     let fake = Fake::start(vec![]).await;
-    *fake.state.platform.lock().unwrap() = "sev_snp".to_owned();
-    assert_eq!(refusal(&fake).await, Refusal::UnknownTee("sev_snp".to_owned()));
+    for platform in ["sev_snp", "tdx", "tpm2"] {
+        *fake.state.platform.lock().unwrap() = platform.to_owned();
+        assert_eq!(refusal(&fake).await, Refusal::NoEvidence(platform));
+    }
+    *fake.state.platform.lock().unwrap() = "of-the-future".to_owned();
+    assert!(matches!(refusal(&fake).await, Refusal::Malformed(reason) if reason.contains("of-the-future")));
 }
 
 #[tokio::test]
@@ -166,8 +170,8 @@ async fn a_closed_port_is_a_network_error_and_is_waited_for_when_asked() {
         tokio::time::sleep(std::time::Duration::from_millis(700)).await;
         Fake::on(tokio::net::TcpListener::bind(address).await.unwrap(), vec![])
     });
-    let mut options = lethe::appliance::Options::new(format!("https://{address}").parse().unwrap());
-    options.policy.allow_no_tee = true;
+    let mut options = options(&format!("https://{address}"));
+    options.trust.allow_no_tee = true;
     options.retry = RetryPolicy::once();
     assert!(matches!(Appliance::open(&options).await.err(), Some(Error::Network(NetworkError::Connect { .. }))));
     options.retry.until = Some(tokio::time::Instant::now() + std::time::Duration::from_secs(20));
@@ -186,8 +190,8 @@ async fn a_port_behind_which_nobody_speaks_tls_is_waited_for_too() {
         }
         Fake::on(listener, vec![])
     });
-    let mut options = lethe::appliance::Options::new(format!("https://{address}").parse().unwrap());
-    options.policy.allow_no_tee = true;
+    let mut options = options(&format!("https://{address}"));
+    options.trust.allow_no_tee = true;
     options.retry = RetryPolicy::once();
     assert!(matches!(Appliance::open(&options).await.err(), Some(Error::Network(NetworkError::Handshake { .. }))));
     options.retry.until = Some(tokio::time::Instant::now() + std::time::Duration::from_secs(20));

@@ -118,10 +118,14 @@ fn s3_revocation_lists_are_demanded_fresh_and_of_the_right_root() {
         None,
         "the list that revokes an older intermediate"
     );
-    // The standard policy, whole: a real machine of Genoa at its floor, except that old firmware reports no alias check.
+    // The standard policy, whole: a real machine of Genoa whose firmware of 2025 is below today's floor, and one policy that says so.
     let standard = embedded("standard");
-    let alias = hcl[32 + 0x40] & 0x20 != 0;
-    assert_eq!(snp(&hcl[32..32 + 1184], &vek, &[&genoa], &standard, at).is_none(), alias);
+    assert_eq!(snp(&hcl[32..32 + 1184], &vek, &[&genoa], &standard, at), Some(Rule::S11));
+    let of_2025 = "name = \"of 2025\"\nextends = \"standard\"\n[sev_snp]\n\
+                   alias_check_required = { is = false, because = \"test\" }\n\
+                   floors = { because = \"test\", is = [{ cpu = \"19-11-01\", bootloader = 10, tee = 0, snp = 23, microcode = 84 }] }\n";
+    let of_2025 = Policy::from_toml(of_2025).unwrap();
+    assert_eq!(snp(&hcl[32..32 + 1184], &vek, &[&genoa], &of_2025, at), None);
     assert_eq!(snp(&report, &leaf, &[&milan], &standard, fresh), Some(Rule::S13), "Milan is denied");
 }
 

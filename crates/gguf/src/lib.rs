@@ -22,12 +22,14 @@ mod tensor_type;
 mod tensors;
 mod value;
 mod vocabulary;
+mod working_set;
 
 pub use architecture::{Architecture, supported_architectures};
 pub use header::{Header, Share};
 pub use hyperparameters::Attention;
 pub use reader::{check, check_head, check_reader};
 pub use refused::Refused;
+pub use working_set::Load;
 
 /// Most bytes that everything before the tensor data may take: tokens, merges and a template fit many times over.
 pub const MAX_HEADER_BYTES: u64 = 128 << 20;

@@ -54,6 +54,7 @@ pub struct SourceProvenance {
 
 /// The attested part of a report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Attestation {
     /// Which hardware vouches.
     pub tee_type: TeeType,
@@ -92,6 +93,7 @@ pub struct Capabilities {
 
 /// What `GET /v1/aci/attestation` answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Report {
     /// [`API_VERSION`].
     pub api_version: String,

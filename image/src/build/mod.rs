@@ -6,6 +6,7 @@ pub mod elf;
 pub mod manifest;
 pub mod parts;
 pub mod place;
+pub mod places;
 pub mod toolchain;
 
 use std::fs;
@@ -148,7 +149,7 @@ fn kernel_facts(recipe: &Recipe, variant: Variant, config: &str) -> manifest::Ke
 }
 
 /// Writes beside the old file and then takes its place, so that no reader ever sees half of it.
-fn write(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn write(folder: &Path, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
     let path = folder.join(name);
     let context = || format!("cannot write {}", path.display());
     fs::create_dir_all(folder).with_context(context)?;

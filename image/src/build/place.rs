@@ -20,7 +20,7 @@ const ENTER: &str = include_str!("place.sh");
 /// Where the target folder is mounted.
 const TARGET: &str = "/mnt/target";
 /// All that a build sees of the environment.
-const ENVIRONMENT: [(&str, &str); 9] = [
+const ENVIRONMENT: [(&str, &str); 10] = [
     ("PATH", "/mnt/rust/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
     ("HOME", "/nonexistent"),
     ("TMPDIR", "/mnt/tmp"),
@@ -29,6 +29,7 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("SOURCE_DATE_EPOCH", "0"),
     ("CARGO_HOME", "/mnt/cargo"),
     ("CARGO_TARGET_DIR", TARGET),
+    ("CARGO_NET_OFFLINE", "true"),
     // CMake asks git for a build number wherever it finds a repository above its source
     ("GIT_CEILING_DIRECTORIES", "/mnt"),
 ];
@@ -68,7 +69,7 @@ impl Place {
         }
         command.args(["--mount", "--propagation", "private", "sh", "-c", ENTER, "sh"]);
         command.args([&self.checkout, &self.registry, &self.toolchain, &self.target]);
-        command.arg("/mnt/rust/bin/cargo").args(arguments).arg("--offline").env_clear().envs(ENVIRONMENT);
+        command.arg("/mnt/rust/bin/cargo").args(arguments).env_clear().envs(ENVIRONMENT);
         command.stdin(Stdio::null());
         command
     }
@@ -159,7 +160,7 @@ mod tests {
         assert_eq!(names.len(), ENVIRONMENT.len());
         assert!(!names.contains(&"RUSTFLAGS".into()));
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy().into_owned()).collect();
-        assert!(words.ends_with(&["/mnt/rust/bin/cargo".into(), "build".into(), "--offline".into()]), "{words:?}");
+        assert!(words.ends_with(&["/mnt/rust/bin/cargo".into(), "build".into()]), "{words:?}");
     }
 
     #[test]

@@ -11,12 +11,15 @@ use crate::report::advise;
 /// Programs whose version decides bytes of the kernel.
 const KERNEL: &[&str] = &["as", "gcc", "ld", "lz4"];
 /// Programs whose version decides bytes of the appliance.
-const APPLIANCE: &[&str] = &["cargo", "rustc", "cmake", "g++"];
+const APPLIANCE: &[&str] = &["cargo", "rustc", "cmake", "g++", "clang"];
+/// Libraries that the linker puts into the appliance; their bytes count, whatever their package calls itself.
+const LIBRARIES: &[&str] = &["libc.a", "libm.a", "libstdc++.a", "libgcc.a", "libgcc_eh.a"];
 /// Programs a build needs, with the Debian package each comes from.
 const NEEDED: &[(&str, &str)] = &[
     ("as", "binutils"),
     ("bc", "bc"),
     ("bison", "bison"),
+    ("clang", "clang"),
     ("cmake", "cmake"),
     ("flex", "flex"),
     ("g++", "g++"),
@@ -56,12 +59,15 @@ impl Toolchain {
             advise(format!("missing to build an image: {packages}"), format!("apt-get install {packages}"))
         );
         let programs = KERNEL.iter().chain(APPLIANCE);
-        let versions =
+        let mut versions: BTreeMap<_, _> =
             programs.map(|program| Ok((*program, version(program, root)?))).collect::<anyhow::Result<_>>()?;
+        for library in LIBRARIES {
+            versions.insert(library, digest_of(library)?);
+        }
         Ok(Self { versions })
     }
 
-    /// Every program with its version.
+    /// Every program with its version, every library with its SHA-256.
     #[must_use]
     pub fn versions(&self) -> &BTreeMap<&'static str, String> {
         &self.versions
@@ -92,4 +98,16 @@ fn version(program: &str, root: &Path) -> anyhow::Result<String> {
     let text = String::from_utf8_lossy(&output.stdout);
     // lz4 frames its line with stars.
     Ok(text.lines().next().unwrap_or_default().trim_matches(['*', ' ']).to_owned())
+}
+
+/// SHA-256 of a static library, from where the compiler would take it.
+fn digest_of(library: &str) -> anyhow::Result<String> {
+    let mut command = Command::new("g++");
+    command.arg(format!("-print-file-name={library}")).env("LC_ALL", "C").stdin(Stdio::null());
+    let output = command.output().context("cannot run g++")?;
+    let path = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let bytes = std::fs::read(&path).with_context(|| {
+        advise(format!("g++ finds no {library} to link statically"), "apt-get install libc6-dev libstdc++-12-dev")
+    })?;
+    Ok(format!("sha256 {}", super::manifest::sha256(&bytes)))
 }

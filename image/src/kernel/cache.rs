@@ -29,7 +29,7 @@ impl Cache {
     /// # Errors
     /// If there is no place for it, or it cannot be locked.
     pub fn open(progress: &Progress) -> anyhow::Result<Self> {
-        let folder = folder()?;
+        let folder = root()?.join("kernel");
         fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
         let path = folder.join("lock");
         let lock = OpenOptions::new()
@@ -126,7 +126,7 @@ impl Cache {
     }
 }
 
-/// `${XDG_CACHE_HOME:-~/.cache}/lethe`.
+/// `${XDG_CACHE_HOME:-~/.cache}/lethe`, where all caches of Lethe lie.
 ///
 /// # Errors
 /// If neither variable is set.
@@ -139,12 +139,8 @@ pub fn root() -> anyhow::Result<PathBuf> {
     Ok(base.join("lethe"))
 }
 
-fn folder() -> anyhow::Result<PathBuf> {
-    Ok(root()?.join("kernel"))
-}
-
 /// Applies a patch exactly as it is: no fuzz, no backups, nothing asked.
-fn apply(source: &Path, patch: &str) -> anyhow::Result<()> {
+pub(crate) fn apply(source: &Path, patch: &str) -> anyhow::Result<()> {
     let mut command = Command::new("patch");
     command
         .args(["--strip=1", "--fuzz=0", "--forward", "--batch", "--silent", "--no-backup-if-mismatch", "--directory"])
@@ -159,7 +155,8 @@ fn apply(source: &Path, patch: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(command: &mut Command) -> anyhow::Result<()> {
+/// Runs a program that says itself what went wrong.
+pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let program = command.get_program().to_string_lossy().into_owned();
     let status = command.stdin(Stdio::null()).status().with_context(|| format!("cannot run {program}"))?;
     ensure!(status.success(), "{program} ended with {status}");

@@ -77,7 +77,8 @@ impl Pin {
     }
 }
 
-fn digest(mut source: impl io::Read) -> io::Result<String> {
+/// SHA-256 of all bytes, in hexadecimal.
+pub(crate) fn digest(mut source: impl io::Read) -> io::Result<String> {
     let mut hasher = Sha256::new();
     io::copy(&mut source, &mut hasher)?;
     Ok(hex::encode(hasher.finalize()))

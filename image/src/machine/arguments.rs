@@ -1,10 +1,15 @@
 //! From a [`Machine`] to QEMU's argument vector: a pure function, so that a machine for hardware that is not here can
 //! still be tested to the letter.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 
-use super::description::{Accel, Bus, Firmware, Load, Machine, Network, Tee};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Serialize;
+
+use super::description::{Accel, Bus, Firmware, Launch, Load, Machine, Network, QuoteService, Tee};
 
 /// Name under which the guest finds its deployment document.
 pub const DOCUMENT_FW_CFG: &str = "opt/lethe/config";
@@ -33,7 +38,8 @@ pub fn arguments(machine: &Machine) -> Vec<OsString> {
     if let Some(document) = &machine.document {
         list.joined("-fw_cfg", &[OsStr::new("name=opt/lethe/config,file="), &escaped(document.as_os_str())]);
     }
-    tee(&mut list, machine.tee);
+    tpm(&mut list, machine.tee);
+    confidential(&mut list, machine.launch.as_ref());
     list.option("-qmp", format!("unix:{QMP_SOCKET},server=on,wait=off"));
     // A reset is the death of PID 1: the machine ends instead of coming back under the same name with new keys.
     list.flag("-no-reboot");
@@ -46,16 +52,32 @@ pub fn arguments(machine: &Machine) -> Vec<OsString> {
 /// of a hundred cycles, and a token takes many times as long (docs/benchmarks.md).
 const EMULATED_CPU: &str = "max,erms=off,la57=off,xsave=off,avx=off,avx2=off,f16c=off,fma=off";
 
+/// The guest's memory holds prompts: it stays out of core dumps and is not merged with other pages.
+const BOARD: &str = "q35,vmport=off,usb=off,sata=off,smbus=off,hpet=off,graphics=off,dump-guest-core=off,mem-merge=off";
+
 fn board(list: &mut Arguments, machine: &Machine) {
-    // The guest's memory holds prompts: it stays out of core dumps and is not merged with other pages.
-    let board = "q35,vmport=off,usb=off,sata=off,smbus=off,hpet=off,graphics=off,dump-guest-core=off,mem-merge=off";
-    list.option("-machine", board);
-    match machine.accel {
-        Accel::Kvm => list.option("-accel", "kvm").option("-cpu", "host"),
-        Accel::Tcg => list.option("-accel", "tcg,thread=multi").option("-cpu", EMULATED_CPU),
+    // Neither kind has system management mode: its state would have to be changed from outside.
+    let more = match &machine.launch {
+        None => "",
+        Some(Launch::SevSnp { .. }) => ",smm=off,confidential-guest-support=tee,memory-backend=ram",
+        Some(Launch::Tdx { .. }) => ",smm=off,kernel-irqchip=split,confidential-guest-support=tee",
+    };
+    list.option("-machine", format!("{BOARD}{more}"));
+    match (machine.accel, &machine.launch) {
+        (Accel::Kvm, Some(Launch::SevSnp { cpu, .. })) => list.option("-accel", "kvm").option("-cpu", cpu),
+        (Accel::Kvm, _) => list.option("-accel", "kvm").option("-cpu", "host"),
+        (Accel::Tcg, _) => list.option("-accel", "tcg,thread=multi").option("-cpu", EMULATED_CPU),
     };
     list.option("-smp", format!("{}", machine.cpus));
     list.option("-m", format!("{}M", machine.memory_mib));
+    if let Some(Launch::SevSnp { .. }) = &machine.launch {
+        // the shared half of its memory; the private half comes from guest_memfd
+        let size = machine.memory_mib;
+        list.option(
+            "-object",
+            format!("memory-backend-memfd,id=ram,size={size}M,share=true,prealloc=false,reserve=false"),
+        );
+    }
 }
 
 fn firmware(list: &mut Arguments, machine: &Machine) {
@@ -123,12 +145,62 @@ fn network(list: &mut Arguments, network: &Network) {
     list.option("-device", "virtio-net-pci,disable-legacy=on,netdev=net,romfile=");
 }
 
-fn tee(list: &mut Arguments, tee: Tee) {
-    match tee {
-        Tee::None => {}
-        Tee::Tpm2 => {
-            list.option("-chardev", format!("socket,id=tpm,path={TPM_SOCKET}"));
-            list.option("-tpmdev", "emulator,id=tpm0,chardev=tpm").option("-device", "tpm-crb,tpmdev=tpm0");
+fn tpm(list: &mut Arguments, tee: Tee) {
+    if tee == Tee::Tpm2 {
+        list.option("-chardev", format!("socket,id=tpm,path={TPM_SOCKET}"));
+        list.option("-tpmdev", "emulator,id=tpm0,chardev=tpm").option("-device", "tpm-crb,tpmdev=tpm0");
+    }
+}
+
+/// `TdxGuestProperties` of QEMU's qapi/qom.json: with a socket's address inside it can be given as JSON only.
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+struct TdxGuest<'a> {
+    qom_type: &'static str,
+    id: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mrconfigid: Option<String>,
+    quote_generation_socket: SocketAddress<'a>,
+}
+
+/// `SocketAddress` of QEMU's qapi/sockets.json; numbers are texts there.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+enum SocketAddress<'a> {
+    Unix { path: Cow<'a, str> },
+    Vsock { cid: String, port: String },
+}
+
+/// SMT is allowed, debugging and migration are not, and bit 17 must be one (SEV-SNP ABI, table 10). A host with one thread a core can
+/// forbid SMT; a verifier's policy `strict` then demands it of the platform.
+const SNP_POLICY: &str = "0x30000";
+
+/// The objects are `SevSnpGuestProperties` and `TdxGuestProperties` of QEMU's qapi/qom.json.
+fn confidential(list: &mut Arguments, launch: Option<&Launch>) {
+    match launch {
+        None => {}
+        Some(Launch::SevSnp { c_bit, host_data, .. }) => {
+            let mut object = format!("sev-snp-guest,id=tee,cbitpos={c_bit},reduced-phys-bits=1,policy={SNP_POLICY}");
+            object.push_str(",kernel-hashes=on");
+            if let Some(digest) = host_data {
+                object.push_str(&format!(",host-data={}", STANDARD.encode(digest)));
+            }
+            list.option("-object", object);
+        }
+        Some(Launch::Tdx { mrconfigid, quotes }) => {
+            let object = TdxGuest {
+                qom_type: "tdx-guest",
+                id: "tee",
+                mrconfigid: mrconfigid.map(|digest| STANDARD.encode(digest)),
+                quote_generation_socket: match quotes {
+                    QuoteService::Unix(path) => SocketAddress::Unix { path: path.to_string_lossy() },
+                    QuoteService::Vsock { cid, port } => {
+                        SocketAddress::Vsock { cid: cid.to_string(), port: port.to_string() }
+                    }
+                },
+            };
+            // these types cannot fail to become JSON: texts and a fixed shape
+            list.option("-object", serde_json::to_string(&object).unwrap_or_default());
         }
     }
 }

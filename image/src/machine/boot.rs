@@ -6,13 +6,14 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::accel::Choice;
-use super::description::{Bus, Tee};
+use super::description::{Bus, QuoteService};
 use super::detach;
 use super::events::Show;
 use super::inputs::MemoryMib;
 use super::name::Name;
 use super::plan::Plan;
 use super::supervise::{Ending, supervise};
+use super::tee;
 use crate::progress::Progress;
 
 const EXAMPLES: &str = "\
@@ -20,6 +21,7 @@ Examples:
   lethe-image boot --model m.gguf --config lethe.toml                  console here, Ctrl-C ends it
   lethe-image boot --model m.gguf --config lethe.toml --name demo --detach
   lethe-image boot --model m.gguf --config lethe.toml --firmware ovmf --tee tpm2
+  lethe-image boot --model m.gguf --config lethe.toml --tee sev-snp --firmware OVMF.amdsev.fd
   lethe-image boot --model m.gguf --disk out/lethe.raw --disk-bus nvme  a disk of `lethe-image disk`, document and all
   lethe-image boot --model m.gguf --config lethe.toml --print-command  show QEMU's command line
 
@@ -27,6 +29,8 @@ When the machine is ready, its name, address and TLS key digest are printed on s
   name lethe-1
   url  https://127.0.0.1:40123
   pin  sha256:...
+and with --tee tpm2 the file with the attestation key, for `lethe verify --ak`. The TPM is emulated and its seeds are
+this user's: it proves the path from firmware to verifier, not the hardware.
 
 Exit status: 0 done, 1 failure, 2 wrong command line or input, 3 the machine refused to boot,
 4 it was not ready in time.";
@@ -61,7 +65,13 @@ pub struct Args {
     pub(super) firmware: Option<FirmwareChoice>,
     /// What proves to others what runs in the machine
     #[arg(long, value_enum, default_value = "none")]
-    pub(super) tee: Tee,
+    pub(super) tee: tee::Choice,
+    /// QEMU's name of the processor of an SEV-SNP machine; its signature is measured
+    #[arg(long, value_name = "NAME", default_value = "EPYC-v4")]
+    pub(super) cpu_model: String,
+    /// Where the host turns TDX reports into quotes: unix:PATH or vsock:CID:PORT
+    #[arg(long, value_name = "ADDRESS", default_value = "vsock:2:4050")]
+    pub(super) quotes: QuoteService,
     /// How instructions are executed; `auto` boots a tiny guest to see whether KVM really works
     #[arg(long, value_enum, default_value = "auto")]
     pub(super) accel: Choice,
@@ -198,7 +208,7 @@ pub(crate) mod tests {
     #[test]
     fn a_boot_needs_no_more_than_a_model() {
         let args = args(&[]);
-        assert_eq!((args.accel, args.tee, args.detach, args.no_check), (Choice::Auto, Tee::None, false, false));
+        assert_eq!((args.accel, args.tee, args.detach, args.no_check), (Choice::Auto, tee::Choice::None, false, false));
         assert!(Line::try_parse_from(["boot"]).is_err());
     }
 }

@@ -27,6 +27,8 @@ pub struct Machine {
     pub load: Load,
     /// What proves to others what runs in it.
     pub tee: Tee,
+    /// What the processor is told when it launches a confidential machine; none for the other kinds.
+    pub launch: Option<Launch>,
     /// The model file; it becomes a read-only disk.
     pub model: PathBuf,
     /// The deployment document; none if it is baked into the image.
@@ -88,14 +90,68 @@ pub enum Bus {
     Nvme,
 }
 
-/// What proves to others what runs in the machine. Room is kept for `sev-snp` and `tdx`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+/// What proves to others what runs in the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Tee {
     /// Nothing: every client refuses it unless told otherwise.
     None,
     /// A TPM 2.0, here emulated by swtpm.
     Tpm2,
+    /// AMD SEV-SNP.
+    SevSnp,
+    /// Intel TDX.
+    Tdx,
+}
+
+/// What the processor is told when it launches a confidential machine: it ends up in its evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Launch {
+    /// AMD SEV-SNP.
+    SevSnp {
+        /// The bit of a page table entry that says "private": `CPUID 0x8000001F` EBX 5:0 (AMD64 APM vol. 3, E.4.17).
+        c_bit: u8,
+        /// QEMU's name for the processor; its signature is measured.
+        cpu: String,
+        /// HOST_DATA: SHA-256 of the deployment document.
+        host_data: Option<[u8; 32]>,
+    },
+    /// Intel TDX.
+    Tdx {
+        /// MRCONFIGID: SHA-384 of the deployment document.
+        mrconfigid: Option<[u8; 48]>,
+        /// Where the host's service turns reports into quotes.
+        quotes: QuoteService,
+    },
+}
+
+/// The address of the service that turns TDX reports into quotes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QuoteService {
+    /// A socket of the host's own.
+    Unix(PathBuf),
+    /// A port of a vsock context, 2 being the host.
+    Vsock {
+        /// The context.
+        cid: u32,
+        /// The port.
+        port: u32,
+    },
+}
+
+impl std::str::FromStr for QuoteService {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix("unix:").filter(|path| path.starts_with('/')) {
+            return Ok(Self::Unix(path.into()));
+        }
+        let numbers = text.strip_prefix("vsock:").and_then(|rest| rest.split_once(':'));
+        let parsed = numbers.and_then(|(cid, port)| Some((cid.parse().ok()?, port.parse().ok()?)));
+        parsed
+            .map(|(cid, port)| Self::Vsock { cid, port })
+            .ok_or_else(|| "write unix:/run/tdx-qgs/qgs.socket or vsock:2:4050".to_owned())
+    }
 }
 
 /// How the server's port is reached from this computer.
@@ -159,6 +215,8 @@ impl Tee {
         match self {
             Self::None => "none",
             Self::Tpm2 => "tpm2",
+            Self::SevSnp => "sev-snp",
+            Self::Tdx => "tdx",
         }
     }
 }
@@ -181,6 +239,15 @@ impl Fixed {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_quote_service_is_a_socket_of_the_host() {
+        assert_eq!("unix:/run/q".parse(), Ok(QuoteService::Unix("/run/q".into())));
+        assert_eq!("vsock:2:4050".parse(), Ok(QuoteService::Vsock { cid: 2, port: 4050 }));
+        for text in ["", "unix:", "unix:relative", "vsock:2", "vsock:2:", "vsock:-1:5", "tcp:1:2"] {
+            assert!(text.parse::<QuoteService>().is_err(), "{text:?}");
+        }
+    }
 
     #[test]
     fn the_network_around_a_fixed_address_follows_its_prefix() {

@@ -81,7 +81,8 @@ impl Show {
             serde_json::to_string(record).unwrap_or_default() + "\n"
         } else {
             let pin = record.spki.as_deref().unwrap_or("unknown");
-            format!("name {}\nurl  {}\npin  {pin}\n", record.name, record.url)
+            let ak = record.ak.as_ref().map(|path| format!("ak   {}\n", path.display())).unwrap_or_default();
+            format!("name {}\nurl  {}\npin  {pin}\n{ak}", record.name, record.url)
         };
         if self.console {
             self.progress.status("Running", "Ctrl-C ends it");

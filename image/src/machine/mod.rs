@@ -25,7 +25,9 @@ pub mod signals;
 pub mod stop;
 pub mod store;
 pub mod supervise;
+pub mod tee;
 pub mod tiny_guest;
 pub mod tools;
+pub mod tpm;
 
 pub use error::Error;

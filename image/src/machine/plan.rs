@@ -14,7 +14,8 @@ use super::process::this_program;
 use super::record::{Record, State, now_unix_s};
 use super::store::{Claim, Store};
 use super::supervise::Job;
-use super::{Error, arguments, disks, tools};
+use super::{Error, arguments, disks, tee, tools};
+use crate::host_check::Facts;
 use crate::progress::Progress;
 
 /// Inputs that were checked, before anything is written.
@@ -29,14 +30,19 @@ pub(super) struct Plan {
     qemu: PathBuf,
     tpm: Option<(PathBuf, PathBuf)>,
     accel: Accel,
+    tee: Tee,
 }
 
 impl Plan {
     pub(super) fn make(args: &Args, progress: &Progress) -> Result<Self, Error> {
         let qemu = tools::qemu()?;
-        let firmware = firmware(args)?;
+        let tee = args.tee.resolve(Facts::gather);
+        if args.tee == tee::Choice::Auto {
+            progress.status("Choosing", format!("--tee {} (see lethe-image host-check)", tee.as_str()));
+        }
+        let firmware = firmware(args, tee)?;
         let ovmf = if firmware == FirmwareChoice::Ovmf { Some(tools::ovmf()?) } else { None };
-        let tpm = if args.tee == Tee::Tpm2 { Some(tools::swtpm()?) } else { None };
+        let tpm = if tee == Tee::Tpm2 { Some(tools::swtpm()?) } else { None };
         let (image, image_sha256) = image(args, progress)?;
         let model = inputs::existing_file("the model", "--model", &args.model)?;
         let model_bytes = model.metadata().map_err(Error::file("read the model", &model))?.len();
@@ -46,15 +52,8 @@ impl Plan {
         {
             inputs::check_model(&model, document, progress)?;
         }
-        let cache = accel::Cache::of_user();
-        let chosen = accel::choose(args.accel, &cache, || {
-            progress.status("Probing", "whether KVM runs guests on this computer (once per kernel)");
-            accel::probe(this_program(), &qemu, Accel::Kvm)
-        })?;
-        if let Some(why) = chosen.fallback {
-            progress.warning(format!("KVM is not used ({why}); the machine is emulated, which is slow"));
-        }
-        Ok(Self { image, image_sha256, model, model_bytes, document, firmware, ovmf, qemu, tpm, accel: chosen.accel })
+        let accel = accelerator(args, tee, &qemu, progress)?;
+        Ok(Self { image, image_sha256, model, model_bytes, document, firmware, ovmf, qemu, tpm, accel, tee })
     }
 
     fn parsed(&self) -> Option<&Document> {
@@ -63,7 +62,9 @@ impl Plan {
 
     /// Emulated processors have no matrix instructions, so nothing is laid out anew for them.
     fn memory_mib(&self) -> u64 {
-        inputs::memory_for(&self.model, self.model_bytes, self.parsed(), self.accel != Accel::Tcg)
+        // Devices reach a confidential machine through bounce buffers of its own.
+        let bounce_mib = if self.tee.is_confidential() { 128 } else { 0 };
+        inputs::memory_for(&self.model, self.model_bytes, self.parsed(), self.accel != Accel::Tcg) + bounce_mib
     }
 
     /// The machine, its paths relative to its directory where its files lie there.
@@ -78,6 +79,8 @@ impl Plan {
         let load = match (args.load, &args.esp, &firmware) {
             _ if args.disk.is_some() => Load::Disk { file: self.image.clone(), bus: args.disk_bus },
             (_, Some(esp), _) => Load::Esp(esp.canonicalize().map_err(Error::file("read", esp))?),
+            // Trust domains measure what their firmware loads; through `-kernel` it would be the image as QEMU patched it.
+            _ if self.tee == Tee::Tdx => Load::Esp(disks::ESP.into()),
             (Some(LoadChoice::Esp), None, _) | (None, None, Firmware::Ovmf { .. }) => Load::Esp(disks::ESP.into()),
             _ => Load::Kernel(self.image.clone()),
         };
@@ -94,7 +97,8 @@ impl Plan {
             memory_mib: memory.unwrap_or_else(|| self.memory_mib()),
             firmware,
             load,
-            tee: args.tee,
+            tee: self.tee,
+            launch: tee::launch(self.tee, args, self.document.as_ref().map(|given| given.bytes.as_slice()))?,
             model: self.model.clone(),
             document: self.document.as_ref().filter(|given| !given.on_disk).map(|_| disks::DOCUMENT.into()),
             network,
@@ -170,6 +174,7 @@ impl Plan {
             url: format!("https://127.0.0.1:{port}"),
             port,
             spki: None,
+            ak: None,
             ready_ms: None,
             refused: None,
             image: self.image.clone(),
@@ -188,6 +193,29 @@ impl Plan {
     }
 }
 
+/// KVM, where the processor has to keep the host out; else what works here.
+fn accelerator(args: &Args, tee: Tee, qemu: &Path, progress: &Progress) -> Result<Accel, Error> {
+    if tee.is_confidential() {
+        return match args.accel {
+            accel::Choice::Tcg => Err(Error::Input {
+                what: format!("nothing emulates {}", tee.as_str()),
+                help: "leave --accel out, on a host for which `lethe-image host-check` finds nothing missing"
+                    .to_owned(),
+            }),
+            _ => Ok(Accel::Kvm),
+        };
+    }
+    let cache = accel::Cache::of_user();
+    let chosen = accel::choose(args.accel, &cache, || {
+        progress.status("Probing", "whether KVM runs guests on this computer (once per kernel)");
+        accel::probe(this_program(), qemu, Accel::Kvm)
+    })?;
+    if let Some(why) = chosen.fallback {
+        progress.warning(format!("KVM is not used ({why}); the machine is emulated, which is slow"));
+    }
+    Ok(chosen.accel)
+}
+
 /// The image or the disk that is booted, and its SHA-256.
 fn image(args: &Args, progress: &Progress) -> Result<(PathBuf, String), Error> {
     if let Some(disk) = &args.disk {
@@ -201,8 +229,18 @@ fn image(args: &Args, progress: &Progress) -> Result<(PathBuf, String), Error> {
 }
 
 /// `tpm2` needs firmware that measures, and a disk needs firmware that reads it, so they bring OVMF with them.
-fn firmware(args: &Args) -> Result<FirmwareChoice, Error> {
-    match (&args.firmware, args.tee) {
+fn firmware(args: &Args, tee: Tee) -> Result<FirmwareChoice, Error> {
+    match (&args.firmware, tee) {
+        (Some(FirmwareChoice::Path(_)), _) if tee.is_confidential() => {
+            Ok(args.firmware.clone().unwrap_or(FirmwareChoice::None))
+        }
+        (_, Tee::SevSnp | Tee::Tdx) => Err(Error::Input {
+            what: format!(
+                "a machine of the kind {} is started by firmware that is measured, and none is named",
+                tee.as_str()
+            ),
+            help: format!("make it with `lethe-image firmware {}` and give it with --firmware FILE", tee.as_str()),
+        }),
         (None, Tee::None) if args.disk.is_none() => Ok(FirmwareChoice::None),
         (None, _) => Ok(FirmwareChoice::Ovmf),
         (Some(FirmwareChoice::None), _) if args.disk.is_some() => Err(Error::Input {
@@ -285,28 +323,54 @@ mod tests {
     use super::*;
     use crate::machine::boot::tests::args;
 
+    fn chosen(args: &Args) -> Result<FirmwareChoice, Error> {
+        firmware(args, args.tee.resolve(Facts::default))
+    }
+
+    #[test]
+    fn a_confidential_machine_needs_firmware_that_is_named() {
+        for tee in ["sev-snp", "tdx"] {
+            for more in [&[][..], &["--firmware", "ovmf"], &["--firmware", "none"]] {
+                let error = chosen(&args(&[&["--tee", tee][..], more].concat())).unwrap_err();
+                assert!(matches!(error, Error::Input { .. }), "{tee} {more:?}");
+            }
+            let path = FirmwareChoice::Path("/x/OVMF.fd".into());
+            assert_eq!(chosen(&args(&["--tee", tee, "--firmware", "/x/OVMF.fd"])).unwrap(), path);
+        }
+    }
+
+    #[test]
+    fn a_confidential_machine_is_not_emulated_and_boots_no_disk_that_nothing_measures() {
+        let accel = |words: &[&str]| accelerator(&args(words), Tee::Tdx, Path::new("/q"), &Progress::silent());
+        assert_eq!(accel(&["--tee", "tdx"]).unwrap(), Accel::Kvm);
+        assert!(accel(&["--tee", "tdx", "--accel", "tcg"]).is_err());
+        let disk = args(&["--disk", "d.raw"]);
+        assert!(tee::launch(Tee::SevSnp, &disk, None).is_err());
+        assert!(tee::launch(Tee::Tdx, &disk, None).unwrap().is_some());
+    }
+
     #[test]
     fn a_tpm_brings_firmware_that_measures() {
-        assert_eq!(firmware(&args(&[])).unwrap(), FirmwareChoice::None);
-        assert_eq!(firmware(&args(&["--tee", "tpm2"])).unwrap(), FirmwareChoice::Ovmf);
-        let error = firmware(&args(&["--tee", "tpm2", "--firmware", "none"])).unwrap_err();
+        assert_eq!(chosen(&args(&[])).unwrap(), FirmwareChoice::None);
+        assert_eq!(chosen(&args(&["--tee", "tpm2"])).unwrap(), FirmwareChoice::Ovmf);
+        let error = chosen(&args(&["--tee", "tpm2", "--firmware", "none"])).unwrap_err();
         assert!(matches!(error, Error::Input { .. }), "{error}");
     }
 
     #[test]
     fn a_disk_brings_firmware_that_reads_it() {
-        assert_eq!(firmware(&args(&["--disk", "d.raw"])).unwrap(), FirmwareChoice::Ovmf);
+        assert_eq!(chosen(&args(&["--disk", "d.raw"])).unwrap(), FirmwareChoice::Ovmf);
         let path = FirmwareChoice::Path("/x/OVMF.fd".into());
-        assert_eq!(firmware(&args(&["--disk", "d.raw", "--firmware", "/x/OVMF.fd"])).unwrap(), path);
-        let error = firmware(&args(&["--disk", "d.raw", "--firmware", "none"])).unwrap_err();
+        assert_eq!(chosen(&args(&["--disk", "d.raw", "--firmware", "/x/OVMF.fd"])).unwrap(), path);
+        let error = chosen(&args(&["--disk", "d.raw", "--firmware", "none"])).unwrap_err();
         assert!(matches!(error, Error::Input { .. }), "{error}");
     }
 
     #[test]
     fn anything_but_two_words_is_a_firmware_file() {
-        assert_eq!(firmware(&args(&["--firmware", "ovmf"])).unwrap(), FirmwareChoice::Ovmf);
+        assert_eq!(chosen(&args(&["--firmware", "ovmf"])).unwrap(), FirmwareChoice::Ovmf);
         let path = FirmwareChoice::Path("/x/OVMF.fd".into());
-        assert_eq!(firmware(&args(&["--firmware", "/x/OVMF.fd"])).unwrap(), path);
+        assert_eq!(chosen(&args(&["--firmware", "/x/OVMF.fd"])).unwrap(), path);
     }
 
     #[test]

@@ -32,6 +32,10 @@ pub struct Record {
     pub port: u16,
     /// The TLS key's digest, `sha256:<hex>`, as the guest printed it.
     pub spki: Option<String>,
+    /// The file with the attestation key of the machine's TPM, `SubjectPublicKeyInfo` in DER, as the launcher read it from the
+    /// TPM before the guest could use it.
+    #[serde(default)]
+    pub ak: Option<PathBuf>,
     /// From the start of QEMU to `ready`, in milliseconds.
     pub ready_ms: Option<u64>,
     /// Why the guest refused, if it did: code and reason.
@@ -154,6 +158,7 @@ pub(crate) fn example(name: &str) -> Record {
         url: "https://127.0.0.1:18443".to_owned(),
         port: 18443,
         spki: Some(format!("sha256:{}", "ab".repeat(32))),
+        ak: None,
         ready_ms: Some(1_234),
         refused: None,
         image: "/images/lethe.efi".into(),

@@ -14,13 +14,13 @@ use super::Error;
 use super::arguments::arguments;
 use super::console::{Lines, Outcome, Watch};
 use super::description::Machine;
-use super::disks;
 use super::events::Show;
 use super::logs::ConsoleLog;
 use super::process::{self, Bound, ProcessId, this_program};
 use super::record::{Record, State};
 use super::signals::Signals;
 use super::store::Claim;
+use super::tpm;
 
 /// How long QEMU may take to end when asked.
 const QEMU_GRACE: Duration = Duration::from_secs(3);
@@ -96,7 +96,10 @@ impl Run {
         job.record.supervisor = ProcessId::of(std::process::id()).ok();
         job.record.save(&directory)?;
         let tpm = match &job.tpm {
-            Some(programs) => Some(disks::start_tpm(this_program(), programs, &directory)?),
+            Some(programs) => {
+                job.record.ak = Some(tpm::prepare(this_program(), programs, &directory)?);
+                Some(tpm::start(this_program(), &programs.0, &directory)?)
+            }
             None => None,
         };
         let arguments = arguments(&job.machine);

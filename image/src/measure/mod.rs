@@ -8,7 +8,7 @@ mod sev_snp;
 mod tdx;
 mod tpm2;
 
-use clap::Subcommand;
+use clap::{Parser as _, Subcommand};
 
 pub use events::{Args as EventsArgs, run as run_events};
 
@@ -41,11 +41,28 @@ enum Platform {
 /// # Errors
 /// What is wrong with the inputs, with advice; never a digest that a machine would not have.
 pub fn run(args: &Args) -> anyhow::Result<()> {
-    let text = match &args.platform {
-        Platform::SevSnp(args) => sev_snp::measure(args)?,
-        Platform::Tdx(args) => tdx::measure(args)?,
-        Platform::Tpm2(args) => tpm2::measure(args)?,
-    };
-    print!("{text}");
+    print!("{}", measured(args)?);
     Ok(())
+}
+
+fn measured(args: &Args) -> anyhow::Result<String> {
+    match &args.platform {
+        Platform::SevSnp(args) => sev_snp::measure(args),
+        Platform::Tdx(args) => tdx::measure(args),
+        Platform::Tpm2(args) => tpm2::measure(args),
+    }
+}
+
+/// What `lethe-image measure WORD…` would print.
+///
+/// # Errors
+/// As [`run`], and if the words are none of its command lines.
+pub fn of_words(words: &[String]) -> anyhow::Result<String> {
+    #[derive(clap::Parser)]
+    #[command(no_binary_name = true)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+    measured(&Line::try_parse_from(words)?.args)
 }

@@ -170,17 +170,18 @@ fn digest(args: &Args, guest: &Guest) -> anyhow::Result<LaunchDigest> {
     let layout = Layout::read(&firmware).with_context(|| {
         advise(
             "this firmware cannot start an SEV-SNP guest",
-            "use a build with SEV metadata, such as OVMF.amdsev.fd of the package ovmf-amdsev",
+            "use a build with SEV metadata, such as that of lethe-image firmware sev-snp",
         )
     })?;
     if args.kernel.is_some() && layout.hash_table().is_none() {
         return Err(refusal(SnpError::KernelNotMeasured));
     }
-    let initrd = inputs::optional_booted("initial RAM disk", args.initrd.as_deref())?;
     let (firmware, hashes) = thread::scope(|scope| -> anyhow::Result<_> {
         let firmware = scope.spawn(|| firmware_digest(&firmware));
-        let kernel = inputs::optional_booted("kernel", args.kernel.as_deref())?;
-        let hashes = kernel.map(|kernel| KernelHashes::of(&kernel, initrd.as_deref(), args.cmdline.as_deref()));
+        let hash = |what, path: &PathBuf| inputs::booted_sha256(what, path);
+        let kernel = args.kernel.as_ref().map(|path| hash("kernel", path)).transpose()?;
+        let initrd = args.initrd.as_ref().map(|path| hash("initial RAM disk", path)).transpose()?;
+        let hashes = kernel.map(|kernel| KernelHashes::of_digests(kernel, initrd, args.cmdline.as_deref()));
         Ok((firmware.join().map_err(|_| anyhow::anyhow!("hashing the firmware failed"))?, hashes.transpose()?))
     })?;
     launch_digest(firmware, &layout, hashes.as_ref(), guest).map_err(refusal)

@@ -114,7 +114,7 @@ pub(super) fn measure(args: &Args) -> anyhow::Result<String> {
     let layout = Layout::read(&firmware).with_context(|| {
         advise(
             "this firmware cannot start a TDX guest",
-            "use a build with TDX metadata, such as OVMF.inteltdx.fd of the package ovmf-inteltdx",
+            "use a build with TDX metadata, such as that of lethe-image firmware tdx",
         )
     })?;
     let memory = args

@@ -37,16 +37,22 @@ impl KernelHashes {
     /// # Errors
     /// [`SnpError::CommandLine`] for a command line with a NUL in it, which would end it early.
     pub fn of(kernel: &[u8], initrd: Option<&[u8]>, cmdline: Option<&str>) -> Result<Self, SnpError> {
+        let hash = |file: &[u8]| Sha256::digest(file).into();
+        Self::of_digests(hash(kernel), initrd.map(hash), cmdline)
+    }
+
+    /// The same of files that were hashed as they were read.
+    ///
+    /// # Errors
+    /// As [`KernelHashes::of`].
+    pub fn of_digests(kernel: [u8; 32], initrd: Option<[u8; 32]>, cmdline: Option<&str>) -> Result<Self, SnpError> {
         let cmdline = cmdline.unwrap_or_default();
         if cmdline.contains('\0') {
             return Err(SnpError::CommandLine);
         }
         let with_nul = Sha256::new_with_prefix(cmdline).chain_update([0]);
-        Ok(Self {
-            kernel: Sha256::digest(kernel).into(),
-            initrd: Sha256::digest(initrd.unwrap_or_default()).into(),
-            cmdline: with_nul.finalize().into(),
-        })
+        let initrd = initrd.unwrap_or_else(|| Sha256::digest([]).into());
+        Ok(Self { kernel, initrd, cmdline: with_nul.finalize().into() })
     }
 
     /// The page with the table at `offset` of it; zeros around it. A [`Layout`] has only offsets at which it fits.

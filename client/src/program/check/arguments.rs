@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use evidence::Time;
+use evidence::{Time, tpm::Firmware};
 
 /// `lethe check …`
 #[derive(Debug, Subcommand)]
@@ -112,6 +112,15 @@ pub enum FirmwareKind {
     Standard,
     /// Google's virtual machines
     Google,
+}
+
+impl From<FirmwareKind> for Firmware {
+    fn from(kind: FirmwareKind) -> Self {
+        match kind {
+            FirmwareKind::Standard => Self::Standard,
+            FirmwareKind::Google => Self::Google,
+        }
+    }
 }
 
 /// `lethe check tpm2`
@@ -268,7 +277,11 @@ impl std::str::FromStr for HexBytes {
     }
 }
 
-fn time(text: &str) -> Result<Time, String> {
+/// A time as the command line writes it.
+///
+/// # Errors
+/// What is expected instead.
+pub fn time(text: &str) -> Result<Time, String> {
     Time::parse(text).ok_or_else(|| "a time of the form 2026-11-21T00:00:00Z is expected".to_owned())
 }
 

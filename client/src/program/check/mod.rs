@@ -4,15 +4,16 @@ mod arguments;
 mod platforms;
 mod text;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use evidence::{Expected, Time, Verdict};
 
-pub use arguments::CheckCommand;
 use arguments::Conditions;
+pub use arguments::{CheckCommand, FirmwareKind, time};
 
 use super::speak;
-use crate::error::{Error, Refusal, UsageError};
+use crate::{
+    appliance::now,
+    error::{Error, Refusal, UsageError},
+};
 
 /// A verdict and what it is about.
 struct Judgement {
@@ -54,11 +55,7 @@ fn answer(judgement: Judgement, json: bool) -> Result<(), Error> {
 impl Conditions {
     /// The time given, or this machine's.
     fn time(&self) -> Time {
-        self.at.unwrap_or_else(|| {
-            // A clock before 1970 makes every certificate too young, so that everything is refused.
-            let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Time::from_unix(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-        })
+        self.at.unwrap_or_else(now)
     }
 
     fn expected(&self) -> Result<Expected, UsageError> {

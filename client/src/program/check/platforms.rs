@@ -4,14 +4,12 @@ use std::path::PathBuf;
 
 use evidence::{
     check::{self, Azure, Nvidia, SevSnp, Tdx, Tpm2},
-    tpm::{AttestationKey, Boot, Firmware},
+    tpm::{AttestationKey, Boot},
 };
 
 use super::{
     Judgement, answer,
-    arguments::{
-        AzureArguments, FirmwareKind, HexBytes, NvidiaArguments, SevSnpArguments, TdxArguments, Tpm2Arguments,
-    },
+    arguments::{AzureArguments, HexBytes, NvidiaArguments, SevSnpArguments, TdxArguments, Tpm2Arguments},
 };
 use crate::{
     error::{Error, UsageError},
@@ -78,10 +76,7 @@ pub fn tpm2(arguments: &Tpm2Arguments) -> Result<(), Error> {
     let boot = document.as_deref().map(|document| Boot {
         images: &images,
         document,
-        firmware: match arguments.firmware {
-            FirmwareKind::Standard => Firmware::Standard,
-            FirmwareKind::Google => Firmware::Google,
-        },
+        firmware: arguments.firmware.into(),
         load_options: &[],
     });
     let verdict = check::tpm2(Tpm2 {

@@ -1,6 +1,6 @@
 //! `lethe check` and `lethe policy`, as programs: exit status, verdict, claims.
 
-mod corpus;
+pub mod corpus;
 mod policy;
 mod refusals;
 mod run;

@@ -10,13 +10,17 @@ mod report;
 mod rules;
 #[cfg(test)]
 mod rules_tests;
+mod table;
 mod tcb;
 mod verify;
+mod wanted;
 
 pub use endorsement::{Endorsement, verify_endorsement};
 pub use product::{Product, SigningKey};
+pub use table::certificate_in_table;
 pub use tcb::Tcb;
 pub use verify::{Evidence, Verified, verify};
+pub use wanted::{Wanted, wanted};
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use endorsement::fuzz_extensions;

@@ -13,7 +13,7 @@ fn good() -> Vec<u8> {
     bytes[0x40] = 0x25; // platform: SMT, ECC, alias check
     bytes[0x160..0x180].fill(0xff); // no migration agent
     for tcb in [0x38, 0x180, 0x1e0, 0x1f0] {
-        bytes[tcb..tcb + 8].copy_from_slice(&[10, 0, 0, 0, 0, 0, 23, 84]);
+        bytes[tcb..tcb + 8].copy_from_slice(&[10, 0, 0, 0, 0, 0, 27, 86]);
     }
     bytes[0x188..0x18b].copy_from_slice(&[0x19, 0x11, 0x01]);
     bytes[0x1a0..0x1e0].fill(7); // chip id

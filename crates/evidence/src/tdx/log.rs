@@ -1,14 +1,18 @@
 //! The firmware's event log (CCEL) behind the runtime registers, replayed. Rule T9.
 
-use measurements::event_log::{Algorithm, Log, Registers};
+use measurements::event_log::{Algorithm, Event, EventType, Log, Proof, Registers, proof};
 
 use super::Verified;
-use crate::{Refusal, Rule, cursor::all_zero};
+use crate::{Refusal, Rule, cursor::all_zero, tpm::HARMLESS_OPTIONS};
 
 /// Largest event log read, in bytes.
 const MAX_LOG_BYTES: usize = 1 << 20;
 /// Number of RTMR0 in a log; 0 is MRTD.
 const FIRST_REGISTER: u32 = 1;
+/// Number of RTMR1, where firmware measures what it starts.
+const APPLICATIONS: u32 = 2;
+/// Number of RTMR2, where the kernel's EFI stub measures its options and an initial ramdisk.
+const KERNEL_INPUT: u32 = 3;
 /// RTMR0 to RTMR2 are what the log makes of them, or zero; RTMR3 belongs to the guest, whose extensions the firmware's log
 /// lacks, and is compared only if the log speaks of it.
 const FIRMWARE_REGISTERS: usize = 3;
@@ -20,11 +24,62 @@ impl Verified {
     ///
     /// A [`Refusal`] under T9 for a log that is malformed, or leads to other registers.
     pub fn replay(&self, event_log: &[u8]) -> Result<(), Refusal> {
-        replay(event_log, self.rtmr())
+        replay(event_log, self.rtmr()).map(drop)
+    }
+
+    /// Judges what was booted: the log replays, RTMR1 has exactly one application, whose Authenticode SHA-384 is one of
+    /// these, and RTMR2 no initial ramdisk. It means something where MRTD is firmware that measures.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] under T9.
+    pub fn judge_image(&self, event_log: &[u8], digests: &[&[u8]]) -> Result<(), Refusal> {
+        judge_image(&replay(event_log, self.rtmr())?, digests)
     }
 }
 
-fn replay(event_log: &[u8], quoted: &[[u8; 48]; 4]) -> Result<(), Refusal> {
+fn judge_image(log: &Log<'_>, digests: &[&[u8]]) -> Result<(), Refusal> {
+    let mut applications = 0;
+    for event in log.events.iter().filter(|event| event.kind != EventType::NO_ACTION) {
+        match event.register {
+            APPLICATIONS => applications += usize::from(check_application(event, digests)?),
+            KERNEL_INPUT => check_kernel_input(event)?,
+            _ => {}
+        }
+    }
+    match applications {
+        1 => Ok(()),
+        0 => Err(Rule::T9.refuse("no boot application was started")),
+        _ => Err(Rule::T9.refuse("more than one boot application was started")),
+    }
+}
+
+/// Whether an event of RTMR1 is the start of the image; anything but firmware's own account is refused. Option ROMs would be
+/// the host's, so that no driver is allowed.
+fn check_application(event: &Event<'_>, digests: &[&[u8]]) -> Result<bool, Refusal> {
+    match event.kind {
+        EventType::SEPARATOR | EventType::EFI_ACTION | EventType::EFI_GPT_EVENT => {
+            // No digest covers the type of an event: without this an application could pass for one of these.
+            let proven = proof(event) != Proof::Nothing;
+            Rule::T9.require(proven, "the data of an event of RTMR1 do not hash to its digest").map(|()| false)
+        }
+        EventType::EFI_BOOT_SERVICES_APPLICATION => {
+            let digest = event.digest(Algorithm::Sha384).unwrap_or_default();
+            Rule::T9.require(digests.contains(&digest), "a boot application was started that is not the image")?;
+            Ok(true)
+        }
+        other => Err(Rule::T9.refuse(format!("RTMR1 has an event of type {:#x}", other.0))),
+    }
+}
+
+fn check_kernel_input(event: &Event<'_>) -> Result<(), Refusal> {
+    let digest = event.digest(Algorithm::Sha384);
+    let mut harmless = HARMLESS_OPTIONS.iter();
+    let known = harmless.any(|options| Algorithm::Sha384.digest(&[options]).as_deref() == digest);
+    Rule::T9.require(known, "RTMR2 has an event that may be an initial ramdisk")
+}
+
+fn replay<'a>(event_log: &'a [u8], quoted: &[[u8; 48]; 4]) -> Result<Log<'a>, Refusal> {
     Rule::T9.require(event_log.len() <= MAX_LOG_BYTES, "the event log is too large")?;
     let log = Log::parse(event_log).map_err(|error| Rule::T9.refuse(format!("the event log is malformed: {error}")))?;
     Rule::T9.require(log.registers() == Registers::Rtmr, "the event log is not one of TDX")?;
@@ -40,5 +95,78 @@ fn replay(event_log: &[u8], quoted: &[[u8; 48]; 4]) -> Result<(), Refusal> {
     }
     let last = FIRST_REGISTER + 3;
     let known = replayed.iter().all(|register| (FIRST_REGISTER..=last).contains(&register.index));
-    Rule::T9.require(known, "the event log speaks of registers that a quote does not have")
+    Rule::T9.require(known, "the event log speaks of registers that a quote does not have")?;
+    Ok(log)
+}
+
+#[cfg(test)]
+mod tests {
+    use measurements::event_log::{Digest, Format};
+
+    use super::*;
+
+    const IMAGE: [u8; 48] = [0x11; 48];
+
+    /// Register, type, what is measured, whether the data beside it is that.
+    type Told = (u32, EventType, Vec<u8>, bool);
+
+    fn event(told: &Told, place: usize) -> (Event<'_>, Vec<u8>) {
+        let (register, kind, measured, honest) = told;
+        // An application's digest is not that of its data.
+        let digest = if *kind == EventType::EFI_BOOT_SERVICES_APPLICATION {
+            measured.clone()
+        } else {
+            Algorithm::Sha384.digest(&[measured]).expect("a digest")
+        };
+        let data: &[u8] = if *honest { measured } else { b"something else" };
+        (Event { offset: place as u64, register: *register, kind: *kind, digests: Vec::new(), data }, digest)
+    }
+
+    fn judged(events: &[Told]) -> Result<(), Refusal> {
+        let pairs: Vec<_> = events.iter().enumerate().map(|(place, told)| event(told, place)).collect();
+        let events = pairs.iter().map(|(event, digest)| Event {
+            digests: vec![Digest { algorithm: Algorithm::Sha384, bytes: digest }],
+            ..event.clone()
+        });
+        let log =
+            Log { format: Format::CryptoAgile, algorithms: vec![Algorithm::Sha384], events: events.collect(), end: 0 };
+        judge_image(&log, &[&[0; 48], &IMAGE])
+    }
+
+    fn good() -> Vec<Told> {
+        vec![
+            (1, EventType::EFI_VARIABLE_DRIVER_CONFIG, b"Secure Boot".to_vec(), false),
+            (APPLICATIONS, EventType::EFI_ACTION, b"Calling EFI Application from Boot Option".to_vec(), true),
+            (APPLICATIONS, EventType::SEPARATOR, vec![0; 4], true),
+            (APPLICATIONS, EventType::EFI_BOOT_SERVICES_APPLICATION, IMAGE.to_vec(), true),
+            (KERNEL_INPUT, EventType::EVENT_TAG, Vec::new(), false),
+        ]
+    }
+
+    #[test]
+    fn one_application_that_is_the_image_is_accepted() {
+        assert_eq!(judged(&good()), Ok(()));
+    }
+
+    #[test]
+    fn no_other_or_another_application_is_refused() {
+        let with = |change: &dyn Fn(&mut Vec<Told>)| {
+            let mut events = good();
+            change(&mut events);
+            judged(&events).expect_err("it is refused").rule()
+        };
+        let application = |digest| (APPLICATIONS, EventType::EFI_BOOT_SERVICES_APPLICATION, digest, true);
+        for change in [
+            &(|events: &mut Vec<Told>| drop(events.remove(3))) as &dyn Fn(&mut Vec<Told>),
+            &|events| events.push(application(IMAGE.to_vec())),
+            &|events| events.push(application(vec![0x22; 48])),
+            // An option ROM, and an application that the log calls a separator.
+            &|events| events.push((APPLICATIONS, EventType::EFI_BOOT_SERVICES_DRIVER, b"ROM".to_vec(), true)),
+            &|events| events.push((APPLICATIONS, EventType::SEPARATOR, b"an application".to_vec(), false)),
+            // An initial ramdisk, whatever the log calls it.
+            &|events| events.push((KERNEL_INPUT, EventType::EVENT_TAG, b"a ramdisk".to_vec(), false)),
+        ] {
+            assert_eq!(with(change), Rule::T9);
+        }
+    }
 }

@@ -19,10 +19,12 @@ mod rules;
 #[cfg(test)]
 mod rules_tests;
 mod verify;
+mod wanted;
 
 pub use collateral::Collateral;
 pub use level::Tcb;
 pub use verify::{Evidence, Verified, verify};
+pub use wanted::{Wanted, wanted};
 
 /// Whether bytes are a quote.
 #[cfg(feature = "fuzzing")]

@@ -97,6 +97,11 @@ impl Pck {
 }
 
 impl Platform {
+    /// What a PCK certificate says, whoever issued it.
+    pub(crate) fn of(certificate: &Certificate<'_>) -> Option<Self> {
+        Self::read(certificate.extension(SGX)?)
+    }
+
     fn read(extension: &[u8]) -> Option<Self> {
         let fields = Fields::read(extension, SGX)?;
         let tcb_prefix = [SGX, &[2]].concat();

@@ -21,7 +21,7 @@ const UNIFIED_IMAGE: u8 = 11;
 const DOCUMENT: u8 = 12;
 /// Options that firmware passes on its own account: none, and the mark of boot entries that EDK2 makes by itself
 /// (`mBmAutoCreateBootOptionGuid`, 8108ac4e-9f11-4d59-850e-e21a522c59b2).
-const HARMLESS_OPTIONS: [&[u8]; 2] =
+pub(crate) const HARMLESS_OPTIONS: [&[u8]; 2] =
     [&[], &[0x4e, 0xac, 0x08, 0x81, 0x11, 0x9f, 0x59, 0x4d, 0x85, 0x0e, 0xe2, 0x1a, 0x52, 0x2c, 0x59, 0xb2]];
 
 /// Whose habits the firmware has.
@@ -45,6 +45,23 @@ pub struct Boot<'a> {
     /// Load options, beside none and EDK2's own mark, that firmware may have passed to the kernel, byte for byte. The
     /// image ignores them; they are listed so that nothing else can pass for them.
     pub load_options: &'a [&'a [u8]],
+}
+
+/// Which image should have been booted.
+#[derive(Debug, Clone, Copy)]
+pub struct Image<'a> {
+    /// Authenticode digests of acceptable images, each with the quoted bank's algorithm.
+    pub digests: &'a [&'a [u8]],
+    /// Whose habits the firmware has.
+    pub firmware: Firmware,
+    /// As in [`Boot`].
+    pub load_options: &'a [&'a [u8]],
+}
+
+impl<'a> Boot<'a> {
+    const fn image(&self) -> Image<'a> {
+        Image { digests: self.images, firmware: self.firmware, load_options: self.load_options }
+    }
 }
 
 /// Reads a log and replays it against the quoted registers: rule P6.
@@ -89,15 +106,20 @@ fn check_data(event: &Event<'_>) -> Result<(), Refusal> {
 
 /// Judges a replayed log in one bank: rules P7 to P10.
 pub(super) fn judge(log: &Log<'_>, bank: Bank, quoted: &Registers, boot: &Boot<'_>) -> Result<(), Refusal> {
-    check_application(log, bank, boot)?;
-    check_kernel_input(log, bank, boot)?;
+    judge_image(log, bank, quoted, &boot.image())?;
+    judge_document(log, bank, quoted, boot.document)
+}
+
+/// Judges what a replayed log says of the image, in one bank: rules P7 to P9.
+pub(super) fn judge_image(log: &Log<'_>, bank: Bank, quoted: &Registers, image: &Image<'_>) -> Result<(), Refusal> {
+    check_application(log, bank, image)?;
+    check_kernel_input(log, bank, image)?;
     let zero = quoted.get(bank, UNIFIED_IMAGE).is_some_and(all_zero);
-    Rule::P9.require(zero, "PCR 11 is not zero: parts of a unified image were measured")?;
-    check_document(log, bank, quoted, boot.document)
+    Rule::P9.require(zero, "PCR 11 is not zero: parts of a unified image were measured")
 }
 
 /// Rule P7: exactly one application, and it is the image. Everything else in its register is firmware's own account.
-fn check_application(log: &Log<'_>, bank: Bank, boot: &Boot<'_>) -> Result<(), Refusal> {
+fn check_application(log: &Log<'_>, bank: Bank, image: &Image<'_>) -> Result<(), Refusal> {
     let mut applications = 0;
     for event in log.events.iter().filter(|event| matches!(event.register, DRIVERS | APPLICATIONS)) {
         let allowed = match event.kind {
@@ -105,14 +127,14 @@ fn check_application(log: &Log<'_>, bank: Bank, boot: &Boot<'_>) -> Result<(), R
             EventType::EFI_GPT_EVENT => event.register == DRIVERS,
             // Option ROMs. Google's machines have none, and its firmware measures applications beside them.
             EventType::EFI_BOOT_SERVICES_DRIVER | EventType::EFI_RUNTIME_SERVICES_DRIVER => {
-                event.register == DRIVERS && boot.firmware == Firmware::Standard
+                event.register == DRIVERS && image.firmware == Firmware::Standard
             }
             EventType::EFI_BOOT_SERVICES_APPLICATION => {
                 applications += 1;
                 let digest = event.digest(algorithm(bank)).unwrap_or_default();
                 Rule::P7
-                    .require(boot.images.contains(&digest), "a boot application was started that is not the image")?;
-                event.register == APPLICATIONS || boot.firmware == Firmware::Google
+                    .require(image.digests.contains(&digest), "a boot application was started that is not the image")?;
+                event.register == APPLICATIONS || image.firmware == Firmware::Google
             }
             _ => false,
         };
@@ -129,14 +151,14 @@ fn check_application(log: &Log<'_>, bank: Bank, boot: &Boot<'_>) -> Result<(), R
 
 /// Rule P8: PCR 9 has nothing but load options that mean nothing. The event's words are not covered by its digest, so the
 /// digest itself has to be known: an initial ramdisk could call itself load options.
-fn check_kernel_input(log: &Log<'_>, bank: Bank, boot: &Boot<'_>) -> Result<(), Refusal> {
+fn check_kernel_input(log: &Log<'_>, bank: Bank, image: &Image<'_>) -> Result<(), Refusal> {
     let algorithm = algorithm(bank);
     for event in log.events.iter().filter(|event| event.register == KERNEL_INPUT && event.kind != EventType::NO_ACTION)
     {
         let digest = event.digest(algorithm);
         let known = HARMLESS_OPTIONS
             .iter()
-            .chain(boot.load_options)
+            .chain(image.load_options)
             .any(|options| algorithm.digest(&[options]).as_deref() == digest);
         Rule::P8.require(known, "PCR 9 has an event that may be an initial ramdisk")?;
     }
@@ -144,7 +166,7 @@ fn check_kernel_input(log: &Log<'_>, bank: Bank, boot: &Boot<'_>) -> Result<(), 
 }
 
 /// Rule P10: PCR 12 is one extension, by the document's digest; firmware left it alone.
-fn check_document(log: &Log<'_>, bank: Bank, quoted: &Registers, document: &[u8]) -> Result<(), Refusal> {
+pub(super) fn judge_document(log: &Log<'_>, bank: Bank, quoted: &Registers, document: &[u8]) -> Result<(), Refusal> {
     let algorithm = algorithm(bank);
     let digest = algorithm.digest(&[document]).unwrap_or_default();
     let expected = algorithm.digest(&[&vec![0; bank.length()], &digest]);

@@ -14,7 +14,8 @@ mod registers;
 mod signature;
 mod verify;
 
-pub use boot::{Boot, Firmware};
+pub(crate) use boot::HARMLESS_OPTIONS;
+pub use boot::{Boot, Firmware, Image};
 pub use key::{AttestationKey, TrustedKey};
 pub use registers::{Bank, Registers};
 pub use verify::{Evidence, Verified, verify};

@@ -2,13 +2,14 @@
 
 use super::{
     attest::Attest,
-    boot::{self, Boot},
+    boot::{self, Boot, Image},
     claims,
     key::TrustedKey,
     registers::{Bank, Registers},
     signature::{Scheme, Signature},
 };
 use crate::{Demand, Expected, Policy, Refusal, Rule, expected::Fact, policy::Tpm2Policy};
+use measurements::event_log::Log;
 use subtle::ConstantTimeEq as _;
 
 /// What is verified: bytes from whoever.
@@ -64,6 +65,39 @@ impl Verified {
     #[must_use]
     pub fn boot_judged(&self) -> bool {
         self.boot_judged
+    }
+
+    /// Judges what was booted, whatever its document: rules P6 to P9, in every quoted bank.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] that names the first rule broken.
+    pub fn judge_image(&self, event_log: &[u8], image: &Image<'_>) -> Result<(), Refusal> {
+        self.replayed(event_log, |log, bank, registers| boot::judge_image(log, bank, registers, image))
+    }
+
+    /// Judges which document the booted image was given: rules P6 and P10, in every quoted bank. It means something where
+    /// the image is known to measure its document before anything else.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] that names the first rule broken.
+    pub fn judge_document(&self, event_log: &[u8], document: &[u8]) -> Result<(), Refusal> {
+        self.replayed(event_log, |log, bank, registers| boot::judge_document(log, bank, registers, document))
+    }
+
+    fn replayed(
+        &self,
+        event_log: &[u8],
+        judge: impl Fn(&Log<'_>, Bank, &Registers) -> Result<(), Refusal>,
+    ) -> Result<(), Refusal> {
+        let registers = self
+            .registers
+            .as_ref()
+            .ok_or_else(|| Rule::P6.refuse("an event log means nothing without the register values"))?;
+        let banks: Vec<Bank> = self.attest.selections.iter().map(|(bank, _)| *bank).collect();
+        let log = boot::replay(event_log, &banks, registers)?;
+        banks.into_iter().try_for_each(|bank| judge(&log, bank, registers))
     }
 
     /// Every claim, by the names that `lethe check` prints.

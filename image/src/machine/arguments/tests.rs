@@ -13,6 +13,7 @@ fn machine() -> Machine {
         firmware: Firmware::None,
         load: Load::Kernel("/images/lethe.efi".into()),
         tee: Tee::None,
+        launch: None,
         model: "/models/tiny.gguf".into(),
         document: Some("config.toml".into()),
         network: Network { host_port: 18443, guest_port: 8443, fixed: None },
@@ -50,6 +51,42 @@ fn a_kvm_machine_with_ovmf_and_a_tpm() {
         ..machine()
     };
     assert_eq!(lines(&machine), include_str!("golden/ovmf-tpm2-kvm.txt"));
+}
+
+#[test]
+fn a_confidential_machine_of_amd_with_hashes_of_the_image_and_the_document_bound() {
+    let machine = Machine {
+        accel: Accel::Kvm,
+        firmware: Firmware::Path("/firmware/OVMF.amdsev.fd".into()),
+        tee: Tee::SevSnp,
+        launch: Some(Launch::SevSnp { c_bit: 51, cpu: "EPYC-v4".to_owned(), host_data: Some([0xab; 32]) }),
+        ..machine()
+    };
+    assert_eq!(lines(&machine), include_str!("golden/sev-snp.txt"));
+}
+
+#[test]
+fn a_confidential_machine_of_intel_with_the_document_bound() {
+    let launch = |quotes| Launch::Tdx { mrconfigid: Some([0xcd; 48]), quotes };
+    let machine = Machine {
+        accel: Accel::Kvm,
+        firmware: Firmware::Path("/firmware/OVMF.inteltdx.fd".into()),
+        load: Load::Esp("esp".into()),
+        tee: Tee::Tdx,
+        launch: Some(launch(QuoteService::Vsock { cid: 2, port: 4050 })),
+        ..machine()
+    };
+    assert_eq!(lines(&machine), include_str!("golden/tdx.txt"));
+    let unix = Machine { launch: Some(launch(QuoteService::Unix("/run/q".into()))), ..machine };
+    assert!(lines(&unix).contains(r#""quote-generation-socket":{"type":"unix","path":"/run/q"}"#), "{}", lines(&unix));
+}
+
+#[test]
+fn a_document_inside_of_the_image_is_bound_by_the_image_alone() {
+    let without = |launch| lines(&Machine { accel: Accel::Kvm, document: None, launch: Some(launch), ..machine() });
+    assert!(!without(Launch::SevSnp { c_bit: 51, cpu: "EPYC-v4".to_owned(), host_data: None }).contains("host-data"));
+    let quotes = QuoteService::Unix("/run/q".into());
+    assert!(!without(Launch::Tdx { mrconfigid: None, quotes }).contains("mrconfigid"));
 }
 
 #[test]

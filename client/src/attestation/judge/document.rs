@@ -1,0 +1,80 @@
+//! The deployment document, which every platform binds in its own way, and the model that it names.
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::Case;
+use crate::{
+    attestation::{findings::Findings, labels::Subject, references::Reference},
+    error::Refusal,
+    terminal,
+};
+
+/// What of a document is read: an authentic one may say more than this client knows.
+#[derive(Deserialize)]
+struct Document {
+    model: Model,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    name: String,
+    #[serde(with = "hex::serde")]
+    sha256: [u8; 32],
+}
+
+/// Judges configuration and model. `bind` says in which register the platform holds the document's digest; a document inside
+/// of a known image needs none.
+pub(super) fn judge(
+    case: &Case<'_>,
+    image: Option<&Reference>,
+    bind: impl FnOnce(&[u8]) -> Result<&'static str, Refusal>,
+    findings: &mut Findings,
+) {
+    let Some(document) = case.members.document.as_ref().map(|bytes| bytes.0.as_slice()) else {
+        findings.leave(Subject::Configuration, "the report does not carry the deployment document");
+        findings.leave(Subject::Model, "the report does not carry the deployment document");
+        return;
+    };
+    let sha256: [u8; 32] = Sha256::digest(document).into();
+    let baked = image.and_then(Reference::baked_document) == Some(sha256);
+    let place = match bind(document) {
+        Ok(register) => register,
+        Err(_) if baked => "the image",
+        Err(refusal) => {
+            findings.refuse(Subject::Configuration, refusal);
+            findings.leave(Subject::Model, "the deployment document is not proven");
+            return;
+        }
+    };
+    if let Some(expected) = case.trust.document.filter(|expected| *expected != sha256) {
+        let (has, expected) = (hex::encode(sha256), hex::encode(expected));
+        let reason = format!("the machine was given document sha256:{has}, and not sha256:{expected} as you expect");
+        findings.refuse(Subject::Configuration, Refusal::Contradicted { subject: Subject::Configuration, reason });
+    } else {
+        let expected = if case.trust.document.is_some() { "the one you expect" } else { "name yours with --document" };
+        let digest = hex::encode(sha256);
+        findings.accept(Subject::Configuration, format!("{place} holds document sha256:{digest}: {expected}"));
+    }
+    judge_model(document, case, image.is_some(), findings);
+}
+
+fn judge_model(document: &[u8], case: &Case<'_>, image_is_known: bool, findings: &mut Findings) {
+    let parsed = std::str::from_utf8(document).ok().and_then(|text| toml::from_str::<Document>(text).ok());
+    let Some(Document { model }) = parsed else {
+        findings.leave(Subject::Model, "the deployment document names no model that this client can read");
+        return;
+    };
+    let (name, digest) = (terminal::one_line(&model.name, 80), hex::encode(model.sha256));
+    let told = case.members.model_sha256.as_ref();
+    if told.is_some_and(|told| told.0 != model.sha256) {
+        let reason = format!("the machine says it runs another model than its document pins (sha256:{digest})");
+        findings.refuse(Subject::Model, Refusal::Contradicted { subject: Subject::Model, reason });
+    } else if image_is_known {
+        let reason = format!("{name}, sha256:{digest}: pinned by the document, and the image starts with no other");
+        findings.accept(Subject::Model, reason);
+    } else {
+        let reason = format!("the document pins sha256:{digest}, but only a known image is known to check it");
+        findings.leave(Subject::Model, reason);
+    }
+}

@@ -1,0 +1,145 @@
+//! `lethe verify` against a machine with firmware and a TPM, from end to end: accepted, and every other claim refused by the
+//! label it is about.
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "all of this package is test code: what cannot go on says why and ends"
+)]
+
+use std::path::{Path, PathBuf};
+
+use lethe_tests::machine::Machine;
+use lethe_tests::{document, program};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const TPM: [&str; 4] = ["--firmware", "ovmf", "--tee", "tpm2"];
+const LABELS: [&str; 6] = ["hardware", "image", "configuration", "model", "keys", "freshness"];
+
+/// What a user names.
+struct Named<'a> {
+    url: &'a str,
+    manifest: PathBuf,
+    ak: PathBuf,
+    document: PathBuf,
+}
+
+impl Named<'_> {
+    /// Exit status and report of `lethe verify`.
+    fn verify(&self, more: &[&str]) -> (Option<i32>, Value) {
+        let path = |path: &Path| path.to_str().expect("a path in UTF-8").to_owned();
+        let (manifest, ak, document) = (path(&self.manifest), path(&self.ak), path(&self.document));
+        let trust = ["--measurements", &manifest, "--ak", &ak, "--document", &document, "--json"];
+        let output = program::run("lethe", &[&["verify"], &trust[..], more].concat());
+        let report = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("no report: {}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code(), report)
+    }
+
+    fn live(&self) -> (Option<i32>, Value) {
+        self.verify(&[self.url])
+    }
+
+    fn with<'a>(&'a self, change: impl FnOnce(&mut Named<'a>)) -> Named<'a> {
+        let mut named = Named {
+            url: self.url,
+            manifest: self.manifest.clone(),
+            ak: self.ak.clone(),
+            document: self.document.clone(),
+        };
+        change(&mut named);
+        named
+    }
+}
+
+fn labels(report: &Value, outcome: &str) -> Vec<String> {
+    let all = report["labels"].as_array().expect("labels").iter();
+    all.filter(|label| label["outcome"] == outcome)
+        .map(|label| label["subject"].as_str().expect("text").to_owned())
+        .collect()
+}
+
+#[track_caller]
+fn refused((status, report): (Option<i32>, Value), expected: &[&str]) {
+    assert_eq!(status, Some(3), "{report:#}");
+    assert_eq!(labels(&report, "refused"), expected, "{report:#}");
+}
+
+#[test]
+fn a_live_machine_is_accepted_and_nothing_else_in_its_place() {
+    let directory = TempDir::new().expect("a directory");
+    let file = |name: &str, bytes: &[u8]| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).expect("the file is written");
+        path
+    };
+    let model = program::tiny_model();
+    let toml = document::for_model(&model, "").into_bytes();
+    let machine = Machine::boot_with("verify", &model, &toml, &TPM);
+    let manifest = program::root().join("out/lethe.manifest.json");
+    let ak = machine.ak.clone().expect("a machine with a TPM has a file with its key");
+    let named = Named { url: &machine.url, manifest, ak, document: file("lethe.toml", &toml) };
+
+    let bundle = directory.path().join("bundle.json");
+    let bundle = bundle.to_str().expect("a path in UTF-8");
+    let (status, report) = named.verify(&[&machine.url, "--save", bundle]);
+    assert_eq!(status, Some(0), "{report:#}\n{}", machine.log());
+    assert_eq!(labels(&report, "accepted"), LABELS);
+    let nonce = report["nonce"].as_str().expect("a nonce").to_owned();
+
+    // The same report once more, from the file: to whoever sent the nonce, and to whoever sent another.
+    assert_eq!(named.verify(&["--bundle", bundle, "--nonce", &nonce]).0, Some(0));
+    refused(named.verify(&["--bundle", bundle, "--nonce", &"5a".repeat(32)]), &["freshness"]);
+
+    // Another document, another image, another TPM.
+    let other = file("other.toml", &[toml.as_slice(), b"\n"].concat());
+    refused(named.with(|named| named.document = other).live(), &["configuration"]);
+    let mut image: Value =
+        serde_json::from_slice(&std::fs::read(&named.manifest).expect("a manifest")).expect("JSON of a manifest");
+    image["authenticode"]["sha384"] = "11".repeat(48).into();
+    let other = file("other.manifest.json", image.to_string().as_bytes());
+    refused(named.with(|named| named.manifest = other).live(), &["image"]);
+
+    let second = Machine::boot_with("verify-second", &model, &toml, &TPM);
+    let stranger = second.ak.clone().expect("a machine with a TPM has a file with its key");
+    assert_ne!(std::fs::read(&stranger).expect("a key"), std::fs::read(&named.ak).expect("a key"));
+    refused(named.with(|named| named.ak = stranger.clone()).live(), &["hardware"]);
+    // The other machine is as good, and its keys are its own.
+    let there = named.with(|named| {
+        named.ak = stranger;
+        named.url = &second.url;
+    });
+    assert_eq!(there.live().0, Some(0));
+    refused(named.with(|named| named.url = &second.url).live(), &["hardware"]);
+
+    // Its evidence in a report of the first machine: authentic, and about other keys.
+    let theirs = directory.path().join("theirs.json");
+    let theirs = theirs.to_str().expect("a path in UTF-8");
+    assert_eq!(there.verify(&[&second.url, "--nonce", &nonce, "--save", theirs]).0, Some(0));
+    let read = |path: &str| -> Value { serde_json::from_slice(&std::fs::read(path).expect("a bundle")).expect("JSON") };
+    let (mut ours, theirs) = (read(bundle), read(theirs));
+    let inner = |bundle: &Value| -> Value {
+        serde_json::from_str(bundle["report"].as_str().expect("a report")).expect("the JSON of a report")
+    };
+    let mut spliced = inner(&ours);
+    spliced["attestation"]["evidence"] = inner(&theirs)["attestation"]["evidence"].clone();
+    ours["report"] = spliced.to_string().into();
+    let spliced = file("spliced.json", ours.to_string().as_bytes());
+    let spliced = spliced.to_str().expect("a path in UTF-8");
+    refused(there.verify(&["--bundle", spliced, "--nonce", &nonce]), &["keys", "freshness"]);
+}
+
+#[test]
+fn a_machine_without_a_tpm_is_refused_whatever_is_named() {
+    let model = program::tiny_model();
+    let machine = Machine::boot("verify-none", &model, "", &[]);
+    let manifest = program::root().join("out/lethe.manifest.json");
+    let manifest = manifest.to_str().expect("a path in UTF-8");
+    let output = program::run("lethe", &["verify", &machine.url, "--measurements", manifest, "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    refused((output.status.code(), report), &["hardware"]);
+    let output = program::run("lethe", &["verify", &machine.url, "--policy", "dev"]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("DEVELOPMENT ONLY"));
+}
