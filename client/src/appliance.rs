@@ -27,6 +27,7 @@ use crate::{
     pin::SpkiPin,
     retry::RetryPolicy,
     terminal,
+    tls::PinMismatch,
     token::Token,
 };
 
@@ -256,16 +257,20 @@ impl Appliance {
     }
 
     /// The appliance verified anew, with the keys it has now. Where no hardware vouches for them, the TLS key must still be the
-    /// one that was verified: a new one could be an impostor's.
+    /// one that was verified: a new one could be an impostor's, whatever the policy puts up with.
     ///
     /// # Errors
     /// As [`attest`], and the refusal.
     pub async fn renewed(&self, options: &Options) -> Result<Self, Error> {
-        let mut options = options.clone();
-        if !self.verified.is_proven_by_hardware() {
-            options.pin = self.verified.pin().or(options.pin);
+        let attested = attest(options, None).await?;
+        if let Ok(now) = &attested.examination.verdict
+            && !now.is_proven_by_hardware()
+            && let (Some(expected), Some(seen)) = (self.verified.pin(), now.pin())
+            && expected != seen
+        {
+            return Err(Refusal::Pin(PinMismatch { expected, seen }).into());
         }
-        Self::open(&options).await
+        attested.into_appliance(options)
     }
 
     /// Where it is.

@@ -116,6 +116,12 @@ pub enum UsageError {
         #[source]
         source: io::Error,
     },
+    /// A TLS key was demanded of a UNIX socket.
+    #[error("a UNIX socket has no TLS key to demand: leave --pin out")]
+    PinWithoutTls,
+    /// Neither an appliance nor a file was named.
+    #[error("name an appliance, or a file with --bundle")]
+    NothingToVerify,
     /// A certificate was asked for where there is none.
     #[error("a UNIX socket has no certificate to save")]
     NoCertificate,
@@ -159,6 +165,9 @@ pub enum Refusal {
     /// The appliance has other keys by now.
     #[error("the appliance now has another keyset than the one that was verified")]
     KeysetChanged,
+    /// A TLS key was demanded of a report that came over a UNIX socket.
+    #[error("the report came over a UNIX socket, which has no TLS key to be the demanded one")]
+    NoTlsKey,
     /// Authentic evidence, but about something else than the report says.
     #[error("the evidence is about other keys or another nonce than the report ({0})")]
     NotBound(#[source] evidence::Refusal),

@@ -75,6 +75,8 @@ fn help_usage(error: &UsageError) -> Option<&'static str> {
         UsageError::Expectation(_) => "`lethe check … --json` on accepted evidence lists the fields",
         UsageError::File { .. }
         | UsageError::Bundle { .. }
+        | UsageError::PinWithoutTls
+        | UsageError::NothingToVerify
         | UsageError::TooLarge { .. }
         | UsageError::Listen { .. }
         | UsageError::NoCertificate
@@ -106,6 +108,7 @@ fn help_refusal(refusal: &Refusal) -> &'static str {
         Refusal::Contradicted { .. } => {
             "if you expected exactly this machine, compare what you named with what it was started with; if not, do not use it"
         }
+        Refusal::NoTlsKey => "leave --pin out for a report that came over a UNIX socket",
         Refusal::KeysetChanged => "start again, so that the new keys are verified",
         Refusal::Malformed(_) | Refusal::Version => {
             "is this an appliance of Lethe, and is this client as new as it is?"

@@ -18,6 +18,7 @@ use super::{
     trust::{self, TrustArguments},
 };
 use crate::{
+    address::Address,
     appliance::{Attested, Options},
     attestation::Verified,
     collateral::Library,
@@ -45,8 +46,11 @@ pub fn options(arguments: &ApplianceArguments, token: Option<&TokenArguments>) -
 /// # Errors
 /// [`UsageError`].
 pub fn reach(url: &str, connection: &ConnectionArguments, trusted: &TrustArguments) -> Result<Options, Error> {
-    let address = url.parse().map_err(UsageError::Address)?;
+    let address: Address = url.parse().map_err(UsageError::Address)?;
     let pin = pin(connection)?;
+    if pin.is_some() && matches!(address, Address::Unix(_)) {
+        return Err(UsageError::PinWithoutTls.into());
+    }
     let (trust, endorsements) = trust::load(trusted)?;
     let mut options = Options::new(address, trust);
     options.pin = pin;

@@ -22,8 +22,7 @@ pub async fn run(arguments: VerifyArguments) -> Result<(), Error> {
     match (&arguments.bundle, &arguments.url) {
         (Some(path), _) => verify_bundle(path, nonce, &arguments),
         (None, Some(url)) => verify_live(url, nonce, &arguments).await,
-        // The command line has one or the other.
-        (None, None) => Ok(()),
+        (None, None) => Err(UsageError::NothingToVerify.into()),
     }
 }
 
@@ -58,10 +57,14 @@ fn verify_bundle(path: &Path, nonce: Option<protocol::Nonce>, arguments: &Verify
     let (trust, given) = trust::load(&arguments.trust)?;
     let (at, demanded) = (arguments.at.unwrap_or_else(now), session::pin(&arguments.connection)?);
     let expected = bundle.expectation(nonce, demanded, at).map_err(not_a_bundle)?;
-    if let (Some(demanded), Channel::Tls { pin: seen, .. }) = (demanded, &expected.channel)
-        && demanded != *seen
-    {
-        let refusal = Refusal::Pin(PinMismatch { expected: demanded, seen: *seen });
+    let refusal = match (demanded, &expected.channel) {
+        (Some(expected), Channel::Tls { pin, .. }) if expected != *pin => {
+            Some(Refusal::Pin(PinMismatch { expected, seen: *pin }))
+        }
+        (Some(_), Channel::Local) => Some(Refusal::NoTlsKey),
+        _ => None,
+    };
+    if let Some(refusal) = refusal {
         print(&Report::of_refused_key(name, &trust.policy_name, &refusal), arguments.json)?;
         return Err(refusal.into());
     }

@@ -11,11 +11,10 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use crate::{
-    appliance::{Appliance, Call, CallBody, Options, attest},
+    appliance::{Appliance, Call, CallBody, Options},
     connection::{AnswerBody, RequestBody},
     error::{Error, Refusal},
     retry::RetryPolicy,
-    tls::PinMismatch,
 };
 
 /// Counters of the proxy, for `GET /lethe/status`.
@@ -71,8 +70,8 @@ impl Gate {
     async fn send_to_the_current(&self, call: &Call, body: Bytes) -> Result<Response<AnswerBody>, Error> {
         let appliance = self.with_current_keyset().await?;
         match appliance.send(call, CallBody::Bytes(body.clone())).await {
-            Err(Error::Refused(Refusal::Pin(mismatch))) => {
-                let appliance = self.verify_again(&appliance, Some(mismatch)).await?;
+            Err(Error::Refused(Refusal::Pin(_))) => {
+                let appliance = self.verify_again(&appliance).await?;
                 appliance.send(call, CallBody::Bytes(body)).await
             }
             other => other,
@@ -82,7 +81,7 @@ impl Gate {
     /// The appliance, verified anew if an answer has named another keyset.
     async fn with_current_keyset(&self) -> Result<Arc<Appliance>, Error> {
         let appliance = self.appliance();
-        if appliance.is_outdated() { self.verify_again(&appliance, None).await } else { Ok(appliance) }
+        if appliance.is_outdated() { self.verify_again(&appliance).await } else { Ok(appliance) }
     }
 
     /// Sends a request whose body can be sent only once. A changed key fails it; the next request finds the new key.
@@ -98,9 +97,9 @@ impl Gate {
     async fn send_once_to_the_current(&self, call: &Call, body: RequestBody) -> Result<Response<AnswerBody>, Error> {
         let appliance = self.with_current_keyset().await?;
         let result = appliance.send(call, CallBody::Stream(body)).await;
-        if let Err(Error::Refused(Refusal::Pin(mismatch))) = &result {
+        if let Err(Error::Refused(Refusal::Pin(_))) = &result {
             // The request is lost either way; what counts is what the gate knows afterwards, and that it has noted.
-            let _ = self.verify_again(&appliance, Some(*mismatch)).await;
+            let _ = self.verify_again(&appliance).await;
         }
         result
     }
@@ -115,17 +114,13 @@ impl Gate {
 
     /// Attests the server anew. Its new key is taken only if the user did not demand the old one and hardware vouches for
     /// it: without hardware a new key cannot be told from an impostor's, whatever the policy puts up with.
-    async fn verify_again(
-        &self,
-        failed: &Arc<Appliance>,
-        mismatch: Option<PinMismatch>,
-    ) -> Result<Arc<Appliance>, Error> {
+    async fn verify_again(&self, failed: &Arc<Appliance>) -> Result<Arc<Appliance>, Error> {
         let _alone = self.verifying.lock().await;
         let current = self.appliance();
         if !Arc::ptr_eq(&current, failed) {
             return Ok(current);
         }
-        let result = self.replacement(failed, mismatch).await;
+        let result = self.replacement(failed).await;
         match &result {
             Ok(appliance) => {
                 *self.appliance.write().unwrap_or_else(PoisonError::into_inner) = appliance.clone();
@@ -137,15 +132,9 @@ impl Gate {
         result
     }
 
-    async fn replacement(&self, failed: &Appliance, mismatch: Option<PinMismatch>) -> Result<Arc<Appliance>, Error> {
+    async fn replacement(&self, failed: &Appliance) -> Result<Arc<Appliance>, Error> {
         let options = Options { retry: RetryPolicy::once(), ..self.options.clone() };
-        let Some(mismatch) = mismatch else { return Ok(Arc::new(failed.renewed(&options).await?)) };
-        let attested = attest(&options, None).await?;
-        let proven = attested.examination.verdict.as_ref().map(crate::attestation::Verified::is_proven_by_hardware);
-        if proven == Ok(false) {
-            return Err(Refusal::Pin(mismatch).into());
-        }
-        Ok(Arc::new(attested.into_appliance(&options)?))
+        Ok(Arc::new(failed.renewed(&options).await?))
     }
 
     /// The state, for people and programs.

@@ -31,6 +31,9 @@ async fn lethe(arguments: &[&str], input: &'static str) -> Output {
     .unwrap()
 }
 
+/// A well-formed one.
+const PIN: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
+
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
@@ -131,6 +134,7 @@ async fn wrong_usage_is_exit_status_2() {
         &["chat", "https://127.0.0.1:1", "--ask", " "],
         &["chat", "https://127.0.0.1:1", "--json"],
         &["verify", "https://127.0.0.1:1", "--pin", "sha256:00"],
+        &["verify", "unix:/no/such/socket", "--allow-no-tee", "--pin", PIN],
         &["verify", "https://127.0.0.1:1", "--nonce", "00"],
         &["proxy", "https://127.0.0.1:1", "--listen", "0.0.0.0:0"],
         &["token", "new", "--name", "a b"],

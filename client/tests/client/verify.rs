@@ -2,7 +2,7 @@
 
 use lethe::{
     appliance::{Appliance, attest},
-    attestation::{Outcome, Subject},
+    attestation::{AttestationKeys, Outcome, Subject},
     error::{Error, NetworkError, Refusal, ServerError},
     pin::SpkiPin,
     retry::RetryPolicy,
@@ -36,6 +36,21 @@ async fn platform_none_is_refused_unless_allowed() {
     assert!(matches!(Appliance::open(&options).await.err(), Some(Error::Refused(Refusal::NoTee))));
     // Nothing but the report was asked for.
     assert!(fake.state.asked.lock().unwrap().iter().all(|asked| asked.path.starts_with("/v1/aci/attestation?nonce=")));
+}
+
+#[tokio::test]
+async fn platform_none_is_refused_where_something_is_to_be_proven() {
+    let fake = Fake::start(vec![]).await;
+    let mut options = fake.options();
+    options.trust.document = Some([7; 32]);
+    let error = Appliance::open(&options).await.err();
+    assert!(
+        matches!(&error, Some(Error::Refused(Refusal::Contradicted { subject: Subject::Hardware, .. }))),
+        "{error:?}"
+    );
+    options.trust.document = None;
+    options.trust.attestation_key = AttestationKeys::Pinned(b"a key".to_vec());
+    assert!(Appliance::open(&options).await.is_err());
 }
 
 #[tokio::test]

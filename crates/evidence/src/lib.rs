@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+mod account;
 pub mod azure;
 pub mod check;
 mod cursor;

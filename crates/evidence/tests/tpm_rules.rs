@@ -361,6 +361,12 @@ fn p6_a_log_that_lies_is_refused() {
         Some(Rule::P6),
         "data that do not hash to the digest"
     );
+    // A program that was started first and measured, its file beside it under the name of something that is not judged.
+    let program = [b"MZ".as_slice(), &[0; 62], b"PE\0\0\x64\x86 a loader"].concat();
+    for kind in [SEPARATOR, ACTION] {
+        let hidden = good.clone().with(|measured| measured.insert(4, Event::of(4, kind, &program)));
+        assert_eq!(broken(&hidden), Some(Rule::P6), "a hidden program of type {kind:#x}");
+    }
     assert_eq!(broken(&good.clone().telling(Vec::clear)), Some(Rule::P6), "an empty log");
     let mut dropped = good.clone();
     dropped.measured.push(Event::of(11, 0xd, b".linux"));

@@ -63,11 +63,7 @@ impl Place {
     /// A cargo command that runs in the places, offline.
     #[must_use]
     pub fn cargo(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("unshare");
-        if !is_root() {
-            command.args(["--user", "--map-root-user"]);
-        }
-        command.args(["--mount", "--propagation", "private", "sh", "-c", ENTER, "sh"]);
+        let mut command = alone(ENTER);
         command.args([&self.checkout, &self.registry, &self.toolchain, &self.target]);
         command.arg("/mnt/rust/bin/cargo").args(arguments).env_clear().envs(ENVIRONMENT);
         command.stdin(Stdio::null());
@@ -81,16 +77,23 @@ impl Place {
     }
 }
 
+/// A shell script in a mount namespace of its own, to which arguments can be added: they are the script's `$1` and so on.
+#[must_use]
+pub fn alone(script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    if !is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh"]);
+    command
+}
+
 /// Says whether this machine lets a user have mounts of its own.
 ///
 /// # Errors
 /// If not, with what to do about it.
 pub fn check() -> anyhow::Result<()> {
-    let mut command = Command::new("unshare");
-    if !is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    command.args(["--mount", "--propagation", "private", "sh", "-c", "mount -t tmpfs lethe /mnt"]);
+    let mut command = alone("mount -t tmpfs lethe /mnt");
     let works = command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success());
     ensure!(
         works,

@@ -8,6 +8,7 @@ use std::thread;
 use anyhow::{Context as _, ensure};
 
 use super::platform::Platform;
+use crate::build::place;
 use crate::progress::Progress;
 use crate::report::advise;
 
@@ -19,6 +20,17 @@ const TOOLS: &str = "BaseTools/Source/C";
 const WRAPPERS: &str = "BaseTools/BinWrappers/PosixLike";
 /// What EDK II's set-up script would copy from its templates.
 const CONFIGURATION: &[&str] = &["build_rule", "target", "tools_def"];
+/// Where the tree lies for its build. Modules keep room for the name of their object file, even where the name itself is taken out.
+const PLACE: &str = "/mnt/edk2";
+/// Puts the tree there, for the build alone.
+const ENTER: &str = r#"
+    set -eu
+    mount -t tmpfs -o mode=755 lethe /mnt
+    mkdir /mnt/edk2
+    mount --bind "$1" /mnt/edk2
+    shift
+    cd /mnt/edk2
+    exec "$@""#;
 /// Nothing that is not needed to boot the image: no shell, no keys that someone else would hold.
 const OPTIONS: &[&str] = &["-D", "BUILD_SHELL=FALSE", "-D", "SECURE_BOOT_ENABLE=FALSE"];
 
@@ -29,7 +41,7 @@ const OPTIONS: &[&str] = &["-D", "BUILD_SHELL=FALSE", "-D", "SECURE_BOOT_ENABLE=
 pub fn build_tools(tree: &Path, version: &str, log: &Path, progress: &Progress) -> anyhow::Result<()> {
     let spinner = progress.spinner("Building", format!("tools of EDK II {version}"));
     let mut command = command("make", tree);
-    command.arg("-C").arg(tree.join(TOOLS)).arg(format!("-j{}", jobs()));
+    command.args(["-C", TOOLS, &format!("-j{}", jobs())]);
     let result = execute(&mut command, log);
     spinner.finish_and_clear();
     result
@@ -77,23 +89,23 @@ fn jobs() -> usize {
     thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// A program in the tree, or one of the distribution.
+/// A program in the tree, or one of the distribution, with the tree at its place.
 fn command(program: &str, tree: &Path) -> Command {
-    let wrappers = tree.join(WRAPPERS);
-    let wrapped = wrappers.join(program);
-    let mut path = wrappers.into_os_string();
-    path.push(":/usr/bin:/bin");
-    let mut command = if wrapped.exists() { Command::new(wrapped) } else { Command::new(program) };
+    let place = Path::new(PLACE);
+    let mut path = place.join(WRAPPERS).into_os_string();
+    path.push(":/usr/sbin:/usr/bin:/sbin:/bin");
+    let mut command = place::alone(ENTER);
     command
-        .current_dir(tree)
+        .arg(tree)
+        .arg(program)
         .env_clear()
         .env("PATH", path)
         .envs([("LC_ALL", "C"), ("TZ", "UTC"), ("HOME", "/nonexistent"), ("SOURCE_DATE_EPOCH", "0")])
         // Sets of strings are walked in an order that depends on this.
         .envs([("PYTHONHASHSEED", "0"), ("PYTHON_COMMAND", "/usr/bin/python3"), ("PYTHONDONTWRITEBYTECODE", "1")])
-        .env("WORKSPACE", tree)
-        .env("EDK_TOOLS_PATH", tree.join("BaseTools"))
-        .env("CONF_PATH", tree.join("Conf"))
+        .env("WORKSPACE", place)
+        .env("EDK_TOOLS_PATH", place.join("BaseTools"))
+        .env("CONF_PATH", place.join("Conf"))
         .stdin(Stdio::null());
     command
 }

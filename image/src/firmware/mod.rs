@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use crate::build::checkout;
 use crate::build::manifest::{Part, sha256};
+use crate::build::place;
 use crate::progress::Progress;
 use platform::Platform;
 use recipe::Recipe;
@@ -77,6 +78,7 @@ struct PatchFacts<'a> {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     let progress = Progress::on_stderr();
     let started = Instant::now();
+    place::check()?;
     let root = checkout::root()?;
     let recipe = Recipe::read(&root.join("image/firmware"))?;
     let versions = tools::probe()?;

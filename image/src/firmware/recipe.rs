@@ -12,7 +12,7 @@ use super::source::Pin;
 use super::tools::Versions;
 
 /// Counted up when the way of building changes in a manner no file in `image/firmware/` shows.
-const METHOD: &str = "lethe firmware build 1";
+const METHOD: &str = "lethe firmware build 2";
 
 /// The data of `image/firmware/`.
 pub struct Recipe {

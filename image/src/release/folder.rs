@@ -1,7 +1,7 @@
 //! The folder of a release: what is in it and how it is written.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -60,9 +60,45 @@ pub(super) fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         let mut file = tempfile::Builder::new()
             .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
             .tempfile_in(folder)?;
-        file.write_all(bytes)?;
+        write_with_holes(file.as_file_mut(), bytes)?;
         file.persist(path)?;
         Ok(())
     };
     replace().with_context(failed)
+}
+
+/// Writes what is not zero; the rest of a disk image stays a hole, which takes no room.
+fn write_with_holes(file: &mut fs::File, bytes: &[u8]) -> std::io::Result<()> {
+    const BLOCK: usize = 64 * 1024;
+    for block in bytes.chunks(BLOCK) {
+        if block.iter().all(|byte| *byte == 0) {
+            file.seek_relative(i64::try_from(block.len()).unwrap_or_default())?;
+        } else {
+            file.write_all(block)?;
+        }
+    }
+    file.set_len(bytes.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_keeps_its_holes_and_every_byte() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut disk = vec![0; 8 << 20];
+        disk[3 << 20] = 1;
+        disk[(8 << 20) - 70_000] = 2;
+        for bytes in [disk.as_slice(), &disk[..(3 << 20) + 1], &[0; 100], b"text", b""] {
+            let path = folder.path().join("file");
+            write(&path, bytes).unwrap();
+            assert!(fs::read(&path).unwrap() == bytes, "{}", bytes.len());
+        }
+        let path = folder.path().join("disk");
+        write(&path, &disk).unwrap();
+        assert!(fs::metadata(&path).unwrap().blocks() * 512 < 1 << 20);
+    }
 }

@@ -23,12 +23,24 @@ struct Model {
     sha256: [u8; 32],
 }
 
-/// Judges configuration and model. `bind` says in which register the platform holds the document's digest; a document inside
-/// of a known image needs none.
+/// Where a platform holds the document's digest.
+pub(super) enum Binding {
+    /// In this register.
+    To(&'static str),
+    /// Nowhere: the register was never set, as for a document inside of the image.
+    Unset(Refusal),
+    /// The register holds something else, or nothing that a known image vouches for.
+    No(Refusal),
+    /// The register means nothing, because what could have set it is not known.
+    Unknown(&'static str),
+}
+
+/// Judges configuration and model. `bind` says where the platform holds the document's digest; a document inside of a known
+/// image needs no register, and then the register is unset.
 pub(super) fn judge(
     case: &Case<'_>,
     image: Option<&Reference>,
-    bind: impl FnOnce(&[u8]) -> Result<&'static str, Refusal>,
+    bind: impl FnOnce(&[u8]) -> Binding,
     findings: &mut Findings,
 ) {
     let Some(document) = case.members.document.as_ref().map(|bytes| bytes.0.as_slice()) else {
@@ -39,10 +51,15 @@ pub(super) fn judge(
     let sha256: [u8; 32] = Sha256::digest(document).into();
     let baked = image.and_then(Reference::baked_document) == Some(sha256);
     let place = match bind(document) {
-        Ok(register) => register,
-        Err(_) if baked => "the image",
-        Err(refusal) => {
+        Binding::To(register) => register,
+        Binding::Unset(_) if baked => "the image",
+        Binding::Unset(refusal) | Binding::No(refusal) => {
             findings.refuse(Subject::Configuration, refusal);
+            findings.leave(Subject::Model, "the deployment document is not proven");
+            return;
+        }
+        Binding::Unknown(reason) => {
+            findings.leave(Subject::Configuration, reason);
             findings.leave(Subject::Model, "the deployment document is not proven");
             return;
         }
@@ -57,6 +74,16 @@ pub(super) fn judge(
         findings.accept(Subject::Configuration, format!("{place} holds document sha256:{digest}: {expected}"));
     }
     judge_model(document, case, image.is_some(), findings);
+}
+
+/// What a register that the host sets at launch says of the document: its digest, nothing, or something else.
+pub(super) fn launch_register(register: &[u8], digest: &[u8], name: &'static str) -> Binding {
+    if register == digest {
+        return Binding::To(name);
+    }
+    let reason = format!("{name} is not the digest of the deployment document in the report");
+    let refusal = Refusal::Contradicted { subject: Subject::Configuration, reason };
+    if register.iter().all(|byte| *byte == 0) { Binding::Unset(refusal) } else { Binding::No(refusal) }
 }
 
 fn judge_model(document: &[u8], case: &Case<'_>, image_is_known: bool, findings: &mut Findings) {

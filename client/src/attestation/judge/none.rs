@@ -4,7 +4,7 @@ use evidence::check;
 
 use super::Case;
 use crate::{
-    attestation::{examine::Channel, findings::Findings, labels::Subject},
+    attestation::{examine::Channel, findings::Findings, labels::Subject, trust::AttestationKeys},
     error::Refusal,
 };
 
@@ -23,13 +23,20 @@ pub(super) fn judge(case: &Case<'_>, channel: &Channel, findings: &mut Findings)
     findings.leave(Subject::Model, "the appliance checks it, but nothing proves the appliance");
     label_keys(channel, findings);
     findings.leave(Subject::Freshness, "the report answers this nonce, but no hardware signed it");
-    if trust.allow_no_tee {
+    let by_policy = check::none(&trust.policy).is_accepted();
+    let named = !trust.references.is_empty()
+        || trust.document.is_some()
+        || !matches!(trust.attestation_key, AttestationKeys::Nobody);
+    if !trust.allow_no_tee && !by_policy {
+        findings.refuse(Subject::Hardware, Refusal::NoTee);
+    } else if named {
+        let reason = "it has no hardware evidence, and you named what it has to prove".to_owned();
+        findings.refuse(Subject::Hardware, Refusal::Contradicted { subject: Subject::Hardware, reason });
+    } else if trust.allow_no_tee {
         findings.leave(Subject::Hardware, "platform `none`: no TEE; accepted because of --allow-no-tee");
-    } else if check::none(&trust.policy).is_accepted() {
+    } else {
         let reason = format!("platform `none`: no TEE; DEVELOPMENT ONLY, accepted by policy {}", trust.policy_name);
         findings.leave(Subject::Hardware, reason);
-    } else {
-        findings.refuse(Subject::Hardware, Refusal::NoTee);
     }
 }
 

@@ -34,13 +34,8 @@ pub(super) fn judge(evidence: &SevSnp, case: &Case<'_>, findings: &mut Findings)
     );
     findings.accept(Subject::Hardware, reason);
     let image = judge_image(&verified, case, findings);
-    let bind = |document: &[u8]| {
-        if *verified.host_data() == <[u8; 32]>::from(Sha256::digest(document)) {
-            return Ok("HOST_DATA");
-        }
-        let reason = "HOST_DATA is not the digest of the deployment document in the report".to_owned();
-        Err(Refusal::Contradicted { subject: Subject::Configuration, reason })
-    };
+    let bind =
+        |document: &[u8]| document::launch_register(verified.host_data(), &Sha256::digest(document), "HOST_DATA");
     document::judge(case, image, bind, findings);
     Judged { bound, claims: verified.claims() }
 }

@@ -34,13 +34,8 @@ pub(super) fn judge(evidence: &Tdx, case: &Case<'_>, findings: &mut Findings) ->
     );
     let log = evidence.event_log.as_ref().map(|bytes| bytes.0.as_slice());
     let image = judge_image(&verified, log, case, findings);
-    let bind = |document: &[u8]| {
-        if *verified.mr_config_id() == <[u8; 48]>::from(Sha384::digest(document)) {
-            return Ok("MRCONFIGID");
-        }
-        let reason = "MRCONFIGID is not the digest of the deployment document in the report".to_owned();
-        Err(Refusal::Contradicted { subject: Subject::Configuration, reason })
-    };
+    let bind =
+        |document: &[u8]| document::launch_register(verified.mr_config_id(), &Sha384::digest(document), "MRCONFIGID");
     document::judge(case, image, bind, findings);
     Judged { bound, claims: verified.claims() }
 }
@@ -78,11 +73,12 @@ fn judge_image<'a>(
         findings.leave(Subject::Image, "the evidence has no event log, without which RTMR1 does not name its image");
         return None;
     };
-    let known: Vec<&Reference> = references.iter().collect();
-    let digests: Vec<[u8; 48]> = known.iter().map(|reference| reference.authenticode_sha384()).collect();
+    // One image can be that of several references: the one that knows this firmware counts.
+    let knows_firmware = |reference: &&Reference| reference.td_firmware(verified.mrtd()).is_some();
+    let (first, rest): (Vec<&Reference>, Vec<&Reference>) = references.iter().partition(knows_firmware);
     let mut refused = None;
-    for (reference, digest) in known.into_iter().zip(&digests) {
-        match verified.judge_image(log, &[digest.as_slice()]) {
+    for reference in first.into_iter().chain(rest) {
+        match verified.judge_image(log, &[reference.authenticode_sha384().as_slice()]) {
             Ok(()) => return judge_firmware(reference, verified, findings),
             Err(refusal) => drop(refused.get_or_insert(refusal)),
         }

@@ -36,8 +36,10 @@ pub(super) fn judge(evidence: &Tpm2, case: &Case<'_>, findings: &mut Findings) -
     );
     let image = judge_image(&verified, &evidence.event_log.0, case, findings);
     let bind = |document: &[u8]| match verified.judge_document(&evidence.event_log.0, document) {
-        Ok(()) => Ok("PCR 12"),
-        Err(refusal) => Err(Refusal::Evidence(refusal)),
+        Err(refusal) => document::Binding::No(Refusal::Evidence(refusal)),
+        // Whatever was started can extend PCR 12; only the image is known to have done it with its own document.
+        Ok(()) if image.is_none() => document::Binding::Unknown("PCR 12 proves the document only behind a known image"),
+        Ok(()) => document::Binding::To("PCR 12"),
     };
     document::judge(case, image, bind, findings);
     Judged { bound, claims: verified.claims() }
@@ -115,7 +117,7 @@ fn judge_image<'a>(
         let digests: Vec<&[u8]> = digests.iter().map(Vec::as_slice).collect();
         match verified.judge_image(event_log, &Image { digests: &digests, firmware, load_options: &[] }) {
             Ok(()) => {
-                findings.accept(Subject::Image, format!("{reference}; nothing else was started before it"));
+                findings.accept(Subject::Image, format!("{reference}; no other application was started before it"));
                 return Some(reference);
             }
             Err(refusal) => drop(refused.get_or_insert(refusal)),

@@ -119,12 +119,23 @@ fn what_nobody_named_is_not_proven_and_refused() {
     assert!(verify(&["--allow-no-tee"]).is_empty(), "the flag is about platform `none` alone");
     assert!(verify(&["--measurements", &path("manifest.json")]).is_empty());
     let (ak, manifest) = (path("ak.der"), path("manifest.json"));
-    assert_eq!(verify(&["--ak", &ak]), ["hardware", "configuration", "keys"]);
+    assert_eq!(verify(&["--ak", &ak]), ["hardware", "keys"], "any program can extend PCR 12");
     let output = Command::new(env!("CARGO_BIN_EXE_lethe"))
         .args(["verify", "--at", &at, "--bundle", &path("bundle.json"), "--ak", &ak, "--measurements", &manifest])
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "any document that is proven counts until one is named");
+}
+
+#[test]
+fn a_demanded_tls_key_is_not_forgotten_because_a_file_has_none() {
+    let mut named = Named::right();
+    let mut without = bundle();
+    without["tls"] = Value::Null;
+    named.bundle = named.write("bundle.json", without.to_string().as_bytes());
+    named.more.extend(["--pin".to_owned(), format!("sha256:{}", "11".repeat(32))]);
+    let (status, report) = named.verify();
+    assert_eq!((status, &report["verdict"]), (Some(3), &json!("refused")), "{report:#}");
 }
 
 #[test]

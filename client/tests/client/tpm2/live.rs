@@ -92,6 +92,9 @@ async fn whoever_proves_less_gets_no_question() {
     fake.lie(Lie::None);
     *fake.state.platform.lock().unwrap() = "none".to_owned();
     assert_eq!(refusal(&options).await, Refusal::NoTee);
+    let mut willing = options.clone();
+    willing.trust.allow_no_tee = true;
+    assert!(matches!(refusal(&willing).await, Refusal::Contradicted { subject: Subject::Hardware, .. }));
     assert!(fake.state.questions().is_empty());
 }
 

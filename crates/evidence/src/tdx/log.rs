@@ -1,9 +1,9 @@
 //! The firmware's event log (CCEL) behind the runtime registers, replayed. Rule T9.
 
-use measurements::event_log::{Algorithm, Event, EventType, Log, Proof, Registers, proof};
+use measurements::event_log::{Algorithm, Event, EventType, Log, Registers};
 
 use super::Verified;
-use crate::{Refusal, Rule, cursor::all_zero, tpm::HARMLESS_OPTIONS};
+use crate::{Refusal, Rule, account::is_firmwares_own, cursor::all_zero, tpm::HARMLESS_OPTIONS};
 
 /// Largest event log read, in bytes.
 const MAX_LOG_BYTES: usize = 1 << 20;
@@ -59,9 +59,8 @@ fn judge_image(log: &Log<'_>, digests: &[&[u8]]) -> Result<(), Refusal> {
 fn check_application(event: &Event<'_>, digests: &[&[u8]]) -> Result<bool, Refusal> {
     match event.kind {
         EventType::SEPARATOR | EventType::EFI_ACTION | EventType::EFI_GPT_EVENT => {
-            // No digest covers the type of an event: without this an application could pass for one of these.
-            let proven = proof(event) != Proof::Nothing;
-            Rule::T9.require(proven, "the data of an event of RTMR1 do not hash to its digest").map(|()| false)
+            let own = is_firmwares_own(event);
+            Rule::T9.require(own, "an event of RTMR1 is not proven to be of its type").map(|()| false)
         }
         EventType::EFI_BOOT_SERVICES_APPLICATION => {
             let digest = event.digest(Algorithm::Sha384).unwrap_or_default();
@@ -163,6 +162,10 @@ mod tests {
             // An option ROM, and an application that the log calls a separator.
             &|events| events.push((APPLICATIONS, EventType::EFI_BOOT_SERVICES_DRIVER, b"ROM".to_vec(), true)),
             &|events| events.push((APPLICATIONS, EventType::SEPARATOR, b"an application".to_vec(), false)),
+            // One that was measured and whose file stands beside it, under another name.
+            &|events| events.push((APPLICATIONS, EventType::SEPARATOR, b"MZ and so on".to_vec(), true)),
+            &|events| events.push((APPLICATIONS, EventType::EFI_ACTION, b"MZ\0and so on".to_vec(), true)),
+            &|events| events.push((APPLICATIONS, EventType::EFI_GPT_EVENT, b"MZ and so on".to_vec(), true)),
             // An initial ramdisk, whatever the log calls it.
             &|events| events.push((KERNEL_INPUT, EventType::EVENT_TAG, b"a ramdisk".to_vec(), false)),
         ] {

@@ -3,7 +3,7 @@
 use measurements::event_log::{Algorithm, Event, EventType, Log, Proof, Registers as Kind, proof};
 
 use super::registers::{Bank, Registers};
-use crate::{Refusal, Rule, cursor::all_zero};
+use crate::{Refusal, Rule, account::is_firmwares_own, cursor::all_zero};
 
 /// Largest event log read, in bytes.
 const MAX_LOG_BYTES: usize = 1 << 20;
@@ -88,20 +88,21 @@ pub(super) fn replay<'a>(bytes: &'a [u8], banks: &[Bank], quoted: &Registers) ->
     Ok(log)
 }
 
-/// Events whose digest must be that of their data; otherwise they could pass for one another.
+/// Events that are firmware's own account have to be able to be nothing else; otherwise a program could pass for one.
 fn check_data(event: &Event<'_>) -> Result<(), Refusal> {
-    let must = matches!(
-        event.kind,
-        EventType::SEPARATOR
-            | EventType::EFI_ACTION
-            | EventType::ACTION
-            | EventType::EFI_GPT_EVENT
-            | EventType::EFI_VARIABLE_DRIVER_CONFIG
-    );
-    if must && proof(event) == Proof::Nothing {
-        return Err(Rule::P6.refuse(format!("the data of the event at {:#x} do not hash to its digest", event.offset)));
+    let holds = match event.kind {
+        EventType::SEPARATOR | EventType::EFI_ACTION | EventType::ACTION | EventType::EFI_GPT_EVENT => {
+            is_firmwares_own(event)
+        }
+        EventType::EFI_VARIABLE_DRIVER_CONFIG => proof(event) != Proof::Nothing,
+        _ => true,
+    };
+    let (kind, offset) = (event.kind.0, event.offset);
+    if holds {
+        Ok(())
+    } else {
+        Err(Rule::P6.refuse(format!("the event at {offset:#x} is not proven to be of its type {kind:#x}")))
     }
-    Ok(())
 }
 
 /// Judges a replayed log in one bank: rules P7 to P10.
