@@ -10,11 +10,14 @@ fuzz_target!(|data: &[u8]| {
         assert!(!line.contains('\n') && line.len() < 4096, "{line:?}");
     }
     assert_eq!(deployment::parse(data).is_ok(), deployment::faults(data).is_empty());
-    if let Ok(toml) = deployment::unwrap_disk(data) {
-        assert_eq!(deployment::wrap_disk(toml).get(..12 + toml.len()), data.get(..12 + toml.len()));
+    if let Ok(wrapped) = deployment::unwrap_disk(data) {
+        let disk = deployment::wrap_disk(wrapped);
+        assert_eq!(deployment::unwrap_disk(&disk), Ok(wrapped));
+        let same = data.len().min(disk.len());
+        assert_eq!(disk.get(..same), data.get(..same));
     }
     if data.len() <= deployment::MAX_BYTES {
-        let disk = deployment::wrap_disk(data);
-        assert_eq!(deployment::unwrap_disk(&disk).ok(), Some(data));
+        let wrapped = deployment::Wrapped { toml: data, endorsements: None };
+        assert_eq!(deployment::unwrap_disk(&deployment::wrap_disk(wrapped)), Ok(wrapped));
     }
 });

@@ -158,7 +158,7 @@ fn the_document_lies_in_its_partition_as_the_machine_reads_it() {
     let place = Place::new();
     let (disk, said) = place.made("raw", &["--size", "80M"]);
     let partition = fs::read(cut(&place, &disk, &said["partitions"][1])).unwrap();
-    assert_eq!(deployment::unwrap_disk(&partition).unwrap(), DOCUMENT.as_bytes());
+    assert_eq!(deployment::unwrap_disk(&partition).unwrap().toml, DOCUMENT.as_bytes());
     assert_eq!(reader::document(&disk).unwrap().unwrap(), DOCUMENT.as_bytes());
     assert_eq!(said["document"]["sha256"], hex::encode(Sha256::digest(DOCUMENT)));
     assert_eq!(said["file"]["sha256"], sha256(&disk));

@@ -5,7 +5,7 @@
 
 use std::io::{self, Read};
 
-use deployment::{Document, DocumentError, MAX_BYTES};
+use deployment::{Document, DocumentError, ENDORSEMENTS_MAX_BYTES, MAX_BYTES, Wrapped};
 use tee::{Binding, Origin, Tee, TeeError};
 
 use super::Refused;
@@ -15,8 +15,10 @@ use super::system::{Disk, System};
 
 /// Where a document baked into the image lies in the initramfs. The image measurement covers it.
 pub const BAKED: &str = "/etc/lethe/config.toml";
-/// The one fw_cfg file that is opened, once.
+/// The document's fw_cfg file, which is opened once.
 pub const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/lethe/config/raw";
+/// What vendors say about the platform, where the host has it. Nothing here reads it.
+pub const ENDORSEMENTS: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/lethe/endorsements/raw";
 
 /// Where the document was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +59,8 @@ pub struct Bound {
     pub source: Source,
     /// What ties it to the machine.
     pub binding: Binding,
+    /// What vendors say about the platform, as the host gave it: bytes for the evidence, which verifiers judge.
+    pub endorsements: Option<Vec<u8>>,
 }
 
 /// Why there is no document to go by.
@@ -76,6 +80,12 @@ pub enum FindError {
     /// It is longer than a document may be.
     #[error("the deployment document is longer than {MAX_BYTES} bytes")]
     TooLong,
+    /// The host gives more than vendors say about a platform.
+    #[error("the endorsements are longer than {ENDORSEMENTS_MAX_BYTES} bytes")]
+    EndorsementsTooLong,
+    /// The host gives them twice.
+    #[error("endorsements at fw_cfg and on the document's disk: at most one is allowed")]
+    EndorsementsTwice,
     /// Its place cannot be read.
     #[error("cannot read the deployment document from {place}")]
     Read {
@@ -105,6 +115,7 @@ impl From<FindError> for Refused {
             FindError::Missing => "document-missing",
             FindError::Ambiguous { .. } | FindError::Disks(DiskError::Ambiguous { .. }) => "document-ambiguous",
             FindError::TooLong => "document-too-long",
+            FindError::EndorsementsTooLong | FindError::EndorsementsTwice => "endorsements",
             FindError::Read { .. } | FindError::Disks(_) => "document-read",
             FindError::Unwrap(_) => "document-disk",
             FindError::Invalid(_) => "document-invalid",
@@ -119,8 +130,16 @@ impl From<FindError> for Refused {
 /// # Errors
 /// [`FindError`] if there is not exactly one, it is not the machine's, or it is not valid.
 pub fn find(system: &impl System, _: &Mounted, machine: &dyn Tee) -> Result<Bound, FindError> {
-    let (source, bytes) = locate(system)?;
-    bind(source, bytes, machine)
+    let Located { source, bytes, endorsements } = locate(system)?;
+    let beside = read(system, "fw_cfg", ENDORSEMENTS, ENDORSEMENTS_MAX_BYTES)?;
+    let endorsements = match (endorsements, beside) {
+        (Some(_), Some(_)) => return Err(FindError::EndorsementsTwice),
+        (one, other) => one.or(other),
+    };
+    if endorsements.as_ref().is_some_and(|bytes| bytes.len() > ENDORSEMENTS_MAX_BYTES) {
+        return Err(FindError::EndorsementsTooLong);
+    }
+    Ok(Bound { endorsements, ..bind(source, bytes, machine)? })
 }
 
 /// Judges bytes that were read from `source`: length, digest against the machine's register, then their meaning.
@@ -135,39 +154,45 @@ pub fn bind(source: Source, bytes: Vec<u8>, machine: &dyn Tee) -> Result<Bound, 
     let origin = if source == Source::Image { Origin::Image } else { Origin::Host };
     let binding = machine.bind(&bytes, origin)?;
     let document = deployment::parse(&bytes).map_err(FindError::Invalid)?;
-    Ok(Bound { document, sha256, bytes, source, binding })
+    Ok(Bound { document, sha256, bytes, source, binding, endorsements: None })
+}
+
+/// A document, and what came with it on its disk.
+struct Located {
+    source: Source,
+    bytes: Vec<u8>,
+    endorsements: Option<Vec<u8>>,
 }
 
 /// Reads the document from the one place that has it.
-fn locate(system: &impl System) -> Result<(Source, Vec<u8>), FindError> {
-    let mut found = None;
-    let mut take = |source: Source, bytes: Option<Vec<u8>>| match (bytes, found.take()) {
-        (None, earlier) => {
-            found = earlier;
-            Ok(())
-        }
-        (Some(bytes), None) => {
-            found = Some((source, bytes));
-            Ok(())
-        }
-        (Some(_), Some((first, _))) => Err(FindError::Ambiguous { first: first.name(), second: source.name() }),
+fn locate(system: &impl System) -> Result<Located, FindError> {
+    let file = |source: Source, path| -> Result<_, FindError> {
+        let bytes = read(system, source.name(), path, MAX_BYTES)?;
+        Ok(bytes.map(|bytes| Located { source, bytes, endorsements: None }))
     };
-    take(Source::Image, file(system, Source::Image, BAKED)?)?;
-    take(Source::FwCfg, file(system, Source::FwCfg, FW_CFG)?)?;
-    take(Source::Disk, disk(system, false)?)?;
+    let mut found: Option<Located> = None;
+    for candidate in [file(Source::Image, BAKED)?, file(Source::FwCfg, FW_CFG)?, disk(system, false)?] {
+        match (&found, candidate) {
+            (_, None) => {}
+            (None, candidate) => found = candidate,
+            (Some(first), Some(second)) => {
+                return Err(FindError::Ambiguous { first: first.source.name(), second: second.source.name() });
+            }
+        }
+    }
     match found {
         Some(found) => Ok(found),
         // Disks may still be appearing, and there is nothing else to go by.
-        None => disk(system, true)?.map(|bytes| (Source::Disk, bytes)).ok_or(FindError::Missing),
+        None => disk(system, true)?.ok_or(FindError::Missing),
     }
 }
 
-/// One byte more than a document may have is read, so that a longer one shows.
-fn file(system: &impl System, source: Source, path: &str) -> Result<Option<Vec<u8>>, FindError> {
-    system.read(path, MAX_BYTES as u64 + 1).map_err(|error| FindError::Read { place: source.name(), source: error })
+/// One byte more than there may be is read, so that more shows.
+fn read(system: &impl System, place: &'static str, path: &str, most: usize) -> Result<Option<Vec<u8>>, FindError> {
+    system.read(path, most as u64 + 1).map_err(|source| FindError::Read { place, source })
 }
 
-fn disk(system: &impl System, wait: bool) -> Result<Option<Vec<u8>>, FindError> {
+fn disk(system: &impl System, wait: bool) -> Result<Option<Located>, FindError> {
     let found = if wait { disks::wait_for(system, Content::Document) } else { disks::find(system, Content::Document) };
     let Some((_, mut disk)) = found.map_err(FindError::Disks)? else { return Ok(None) };
     let read = |source| FindError::Read { place: Source::Disk.name(), source };
@@ -175,7 +200,9 @@ fn disk(system: &impl System, wait: bool) -> Result<Option<Vec<u8>>, FindError> 
     let mut bytes = Vec::new();
     // The host may answer a second read differently, so there is only this one.
     disk.take(length.min(deployment::DISK_MAX_BYTES as u64 + 1)).read_to_end(&mut bytes).map_err(read)?;
-    deployment::unwrap_disk(&bytes).map(|toml| Some(toml.to_vec())).map_err(FindError::Unwrap)
+    let Wrapped { toml, endorsements } = deployment::unwrap_disk(&bytes).map_err(FindError::Unwrap)?;
+    let endorsements = endorsements.map(<[u8]>::to_vec);
+    Ok(Some(Located { source: Source::Disk, bytes: toml.to_vec(), endorsements }))
 }
 
 #[cfg(test)]
@@ -190,6 +217,10 @@ mod tests {
             "ab".repeat(32)
         )
         .into_bytes()
+    }
+
+    fn wrapped(toml: &[u8], endorsements: Option<&[u8]>) -> Vec<u8> {
+        deployment::wrap_disk(Wrapped { toml, endorsements })
     }
 
     fn found(system: &Fake) -> Result<Bound, Refused> {
@@ -210,7 +241,7 @@ mod tests {
         let digest = deployment::digest_sha256(&toml);
         let baked = with_files(&[(BAKED, &toml)]);
         let fw_cfg = with_files(&[(FW_CFG, &toml)]);
-        let disk = Fake { disks: [("vdb".to_owned(), deployment::wrap_disk(&toml))].into(), ..Fake::default() };
+        let disk = Fake { disks: [("vdb".to_owned(), wrapped(&toml, None))].into(), ..Fake::default() };
         for (system, source) in [(baked, Source::Image), (fw_cfg, Source::FwCfg), (disk, Source::Disk)] {
             let bound = found(&system).unwrap();
             assert_eq!((bound.source, bound.sha256), (source, digest));
@@ -221,13 +252,13 @@ mod tests {
     #[test]
     fn two_documents_are_refused_even_when_they_are_the_same() {
         let toml = toml();
-        let disks = || [("vda".to_owned(), deployment::wrap_disk(&toml))].into();
+        let disks = || [("vda".to_owned(), wrapped(&toml, None))].into();
         let two = [
             with_files(&[(BAKED, &toml), (FW_CFG, &toml)]),
             Fake { disks: disks(), ..with_files(&[(BAKED, &toml)]) },
             Fake { disks: disks(), ..with_files(&[(FW_CFG, &toml)]) },
             Fake {
-                disks: ["vda", "vdb"].map(|name| (name.to_owned(), deployment::wrap_disk(&toml))).into(),
+                disks: ["vda", "vdb"].map(|name| (name.to_owned(), wrapped(&toml, None))).into(),
                 ..Fake::default()
             },
         ];
@@ -241,8 +272,7 @@ mod tests {
         let system = Fake::default();
         assert_eq!(found(&system).unwrap_err().code(), "document-missing");
         assert!(*system.waits.borrow() > 1);
-        let late =
-            Fake { late_disks: vec![(2, "nvme0n1".to_owned(), deployment::wrap_disk(&toml()))], ..Fake::default() };
+        let late = Fake { late_disks: vec![(2, "nvme0n1".to_owned(), wrapped(&toml(), None))], ..Fake::default() };
         assert_eq!(found(&late).unwrap().source, Source::Disk);
     }
 
@@ -268,7 +298,7 @@ mod tests {
 
     #[test]
     fn a_disk_whose_length_lies_is_refused() {
-        let mut disk = deployment::wrap_disk(&toml());
+        let mut disk = wrapped(&toml(), None);
         disk[8] = disk[8].wrapping_sub(1);
         let system = Fake { disks: [("vda".to_owned(), disk)].into(), ..Fake::default() };
         assert_eq!(found(&system).unwrap_err().code(), "document-disk");
@@ -286,5 +316,24 @@ mod tests {
         found(&system).unwrap();
         let reads = system.calls().iter().filter(|call| **call == Call::Read(FW_CFG.to_owned())).count();
         assert_eq!(reads, 1);
+    }
+
+    #[test]
+    fn endorsements_come_from_fw_cfg_or_the_disk_and_not_from_both() {
+        let toml = toml();
+        let with = |toml: Option<&[u8]>, beside: Option<&[u8]>, disk: Option<Vec<u8>>| {
+            let files = [(FW_CFG, toml), (ENDORSEMENTS, beside)];
+            let files: Vec<_> = files.into_iter().filter_map(|(path, bytes)| Some((path, bytes?))).collect();
+            Fake { disks: disk.into_iter().map(|disk| ("vda".to_owned(), disk)).collect(), ..with_files(&files) }
+        };
+        let disk = || Some(wrapped(&toml, Some(b"vendors")));
+        assert_eq!(found(&with(Some(&toml), None, None)).unwrap().endorsements, None);
+        assert_eq!(found(&with(Some(&toml), Some(b"v"), None)).unwrap().endorsements.as_deref(), Some(&b"v"[..]));
+        assert_eq!(found(&with(None, None, disk())).unwrap().endorsements.as_deref(), Some(&b"vendors"[..]));
+        assert_eq!(found(&with(None, Some(b"v"), disk())).unwrap_err().code(), "endorsements");
+        let most = vec![7; ENDORSEMENTS_MAX_BYTES];
+        assert!(found(&with(Some(&toml), Some(&most), None)).is_ok());
+        let more = [&most[..], &[7]].concat();
+        assert_eq!(found(&with(Some(&toml), Some(&more), None)).unwrap_err().code(), "endorsements");
     }
 }

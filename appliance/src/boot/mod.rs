@@ -115,7 +115,8 @@ pub fn lock_memory(system: &impl System, tolerant: bool) -> Result<MemoryLocked,
 /// # Errors
 /// A refusal with the code `keys`.
 fn establish(bound: &Bound, machine: Machine, memory: &MemoryLocked) -> Result<Identity, Refused> {
-    let ground = Ground { machine, binding: bound.binding, document: bound.bytes.clone() };
+    let (document, endorsements) = (bound.bytes.clone(), bound.endorsements.clone());
+    let ground = Ground { machine, binding: bound.binding, document, endorsements };
     Identity::on(&bound.document, origin(bound, false, memory), ground).map_err(refused_keys)
 }
 

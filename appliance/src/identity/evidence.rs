@@ -28,7 +28,10 @@ pub(super) fn json(identity: &Identity, evidence: &Evidence) -> Value {
         Evidence::SevSnp(evidence) => put("sev_snp", sev_snp(evidence)),
         Evidence::Tdx(evidence) => put("tdx", tdx(evidence)),
     }
-    put("missing", missing(evidence).into());
+    if let Some(endorsements) = &identity.endorsements {
+        put("endorsements", hex::encode(endorsements).into());
+    }
+    put("missing", missing(evidence, identity.endorsements.is_some()).into());
     Value::Object(members)
 }
 
@@ -48,8 +51,9 @@ pub(super) fn measurement(evidence: &Evidence) -> Option<String> {
     bytes.map(hex::encode)
 }
 
-/// What a verifier may need and has to find elsewhere.
-fn missing(evidence: &Evidence) -> Vec<&'static str> {
+/// What a verifier may need and has to find elsewhere. Endorsements of the operator's are taken for what they should be: only a verifier
+/// reads them.
+fn missing(evidence: &Evidence, endorsed: bool) -> Vec<&'static str> {
     let mut missing = match evidence {
         Evidence::None => return vec!["hardware_evidence"],
         Evidence::Tpm2(evidence) => vec![
@@ -57,9 +61,9 @@ fn missing(evidence: &Evidence) -> Vec<&'static str> {
             ("tpm2.event_log", evidence.event_log.is_empty()),
         ],
         Evidence::SevSnp(evidence) => {
-            vec![("sev_snp.certificates", evidence.certificates.is_none()), ("sev_snp.crl", true)]
+            vec![("sev_snp.certificates", evidence.certificates.is_none() && !endorsed), ("sev_snp.crl", !endorsed)]
         }
-        Evidence::Tdx(evidence) => vec![("tdx.event_log", evidence.event_log.is_none()), ("tdx.collateral", true)],
+        Evidence::Tdx(evidence) => vec![("tdx.event_log", evidence.event_log.is_none()), ("tdx.collateral", !endorsed)],
     };
     // an image cannot hold its own digest; its manifest is published beside it
     missing.push(("image_manifest", true));

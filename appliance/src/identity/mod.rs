@@ -54,6 +54,8 @@ pub struct Ground {
     pub binding: Binding,
     /// The deployment document's bytes.
     pub document: Vec<u8>,
+    /// What the host says vendors say about the platform.
+    pub endorsements: Option<Vec<u8>>,
 }
 
 /// What all epochs of a boot have in common.
@@ -72,6 +74,7 @@ pub struct Identity {
     model: (String, [u8; 32]),
     binding: Binding,
     document: Vec<u8>,
+    endorsements: Option<Vec<u8>>,
     wires: Wires,
     measurement: OnceLock<Option<String>>,
     ring: RwLock<Ring>,
@@ -189,7 +192,8 @@ impl Identity {
     /// # Errors
     /// As [`Identity::establish`].
     pub fn with_tls(document: &Document, origin: Origin, tls: TlsIdentity) -> Result<Self, IdentityError> {
-        let ground = Ground { machine: Arc::new(NoTee), binding: Binding::None, document: Vec::new() };
+        let ground =
+            Ground { machine: Arc::new(NoTee), binding: Binding::None, document: Vec::new(), endorsements: None };
         Self::make(document, origin, tls, ground)
     }
 
@@ -213,13 +217,14 @@ impl Identity {
         let wires = document.wires.clone();
         let ring = Ring::begin(&boot, lives, &wires, Instant::now())?;
         let model = (document.model.name.clone(), document.model.sha256);
-        let (binding, document) = (ground.binding, ground.document);
+        let (binding, document, endorsements) = (ground.binding, ground.document, ground.endorsements);
         Ok(Self {
             boot,
             origin,
             model,
             binding,
             document,
+            endorsements,
             wires,
             measurement: OnceLock::new(),
             ring: RwLock::new(ring),

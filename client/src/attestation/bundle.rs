@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     examine::{Channel, Expectation, MAX_REPORT_BYTES, NonceOrigin},
-    trust::Endorsements,
+    trust::{Endorsements, Vendors},
 };
 use crate::pin::{PinError, SpkiPin};
 
@@ -64,25 +64,10 @@ struct Tls {
     spki: String,
 }
 
-/// [`Endorsements`] as text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Vendors {
-    vek: Option<Hex>,
-    crls: Vec<Hex>,
-    tdx_collateral: Option<Hex>,
-}
-
-/// Bytes in hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-struct Hex(#[serde(with = "hex::serde")] Vec<u8>);
-
 impl Bundle {
     /// A bundle of a report that came; nothing for a report that is no text, which no verdict could rest on.
     #[must_use]
     pub fn new(report: &[u8], expected: &Expectation, endorsements: &Endorsements) -> Option<Self> {
-        let hex = |bytes: &Vec<u8>| Hex(bytes.clone());
         Some(Self {
             format: FORMAT,
             time: expected.at.to_string(),
@@ -92,11 +77,7 @@ impl Bundle {
                 Channel::Local => None,
             },
             report: std::str::from_utf8(report).ok()?.to_owned(),
-            endorsements: Vendors {
-                vek: endorsements.vek.as_ref().map(hex),
-                crls: endorsements.crls.iter().map(hex).collect(),
-                tdx_collateral: endorsements.tdx.as_ref().map(hex),
-            },
+            endorsements: Vendors::from(endorsements),
         })
     }
 
@@ -164,12 +145,7 @@ impl Bundle {
     /// What vendors say about the platform.
     #[must_use]
     pub fn endorsements(&self) -> Endorsements {
-        let bytes = |hex: &Hex| hex.0.clone();
-        Endorsements {
-            vek: self.endorsements.vek.as_ref().map(bytes),
-            crls: self.endorsements.crls.iter().map(bytes).collect(),
-            tdx: self.endorsements.tdx_collateral.as_ref().map(bytes),
-        }
+        self.endorsements.clone().into()
     }
 }
 

@@ -6,6 +6,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::trust::Endorsements;
 use crate::{error::Refusal, terminal};
 
 /// Bytes that a report writes in hexadecimal.
@@ -23,6 +24,8 @@ pub struct Members {
     /// Whether the appliance says that it is an ordinary program of somebody's machine, whose memory is not locked.
     #[serde(default)]
     pub insecure_host: bool,
+    /// What vendors say about the platform, as its operator gave it to the machine, unread.
+    pub endorsements: Option<Bytes>,
     /// Evidence of a TPM.
     pub tpm2: Option<Tpm2>,
     /// Evidence of an AMD processor.
@@ -76,6 +79,19 @@ impl Members {
             return Ok(Self::default());
         }
         Self::deserialize(evidence).map_err(|error| Refusal::Malformed(terminal::one_line(&error.to_string(), 200)))
+    }
+}
+
+impl Members {
+    /// What the operator gave; nothing where there is none.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`] if it has another form.
+    pub fn endorsements(&self) -> Result<Endorsements, Refusal> {
+        let Some(Bytes(bytes)) = &self.endorsements else { return Ok(Endorsements::default()) };
+        Endorsements::from_json(bytes).map_err(|error| {
+            Refusal::Malformed(terminal::one_line(&format!("the operator's endorsements: {error}"), 200))
+        })
     }
 }
 

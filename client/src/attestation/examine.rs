@@ -86,9 +86,11 @@ pub fn examine(bytes: &[u8], expected: &Expectation, trust: &Trust, endorsements
     let mut findings = Findings::new();
     let read = parse(bytes).and_then(|report| {
         let members = Members::read(&report.attestation.evidence)?;
-        if report.api_version == API_VERSION { Ok((report, members)) } else { Err(Refusal::Version) }
+        // What the operator gave counts where nobody has anything better; the verifier judges it like the rest.
+        let endorsements = endorsements.clone().or(members.endorsements()?);
+        if report.api_version == API_VERSION { Ok((report, members, endorsements)) } else { Err(Refusal::Version) }
     });
-    let (report, members) = match read {
+    let (report, members, endorsements) = match read {
         Ok(read) => read,
         Err(refusal) => {
             findings.refuse(Subject::Hardware, refusal.clone());
@@ -111,7 +113,7 @@ pub fn examine(bytes: &[u8], expected: &Expectation, trust: &Trust, endorsements
     if !answers && keyset != Err(Refusal::KeysetDigest) {
         findings.refuse(Subject::Freshness, Refusal::ReportData);
     }
-    let case = Case { members: &members, stated: slot(stated), trust, endorsements, at: expected.at };
+    let case = Case { members: &members, stated: slot(stated), trust, endorsements: &endorsements, at: expected.at };
     let judged = judge::platform(report.attestation.tee_type, &case, &expected.channel, &mut findings);
     if report.attestation.tee_type != TeeType::None {
         label_binding(&judged.bound, answers, keyset.is_ok(), expected, &mut findings);

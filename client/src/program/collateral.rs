@@ -17,14 +17,16 @@ use crate::{
 pub enum CollateralCommand {
     /// Fetch AMD's certificate for a report, and the revocation list
     #[command(after_help = "\
-Writes vek.der and crl.der, for `lethe verify --vek … --crl …` and `lethe check sev-snp`. A VLEK certificate comes from the
-cloud that loaded it, and not from AMD.
+Writes vek.der and crl.der, for `lethe verify --vek … --crl …` and `lethe check sev-snp`, and both in endorsements.json, for
+`lethe-image boot|disk --endorsements …`: the machine then hands them on to its clients. A VLEK certificate comes from the cloud
+that loaded it, and not from AMD.
 
 Example: lethe collateral sev-snp --report report.bin --out collateral")]
     SevSnp(SevSnpArguments),
     /// Fetch Intel's collateral for a quote
     #[command(after_help = "\
-Writes collateral.json, for `lethe verify --collateral …` and `lethe check tdx`.
+Writes collateral.json, for `lethe verify --collateral …` and `lethe check tdx`, and endorsements.json, for
+`lethe-image boot|disk --endorsements …`: the machine then hands it on to its clients.
 
 Example: lethe collateral tdx --quote quote.bin --out collateral")]
     Tdx(TdxArguments),
@@ -77,9 +79,11 @@ pub async fn run(command: CollateralCommand) -> Result<(), Error> {
 fn write(found: &Endorsements, directory: &Path) -> Result<(), Error> {
     let failed = |source| UsageError::File { what: "create", path: directory.display().to_string(), source };
     std::fs::create_dir_all(directory).map_err(failed)?;
-    let named = [("vek.der", &found.vek), ("collateral.json", &found.tdx)];
-    let crl = found.crls.first().cloned();
-    for (name, bytes) in named.into_iter().chain([("crl.der", &crl)]) {
+    let found_any = *found != Endorsements::default();
+    let (crl, all) = (found.crls.first().cloned(), found_any.then(|| found.to_json().into_bytes()));
+    for (name, bytes) in
+        [("vek.der", &found.vek), ("collateral.json", &found.tdx), ("crl.der", &crl), ("endorsements.json", &all)]
+    {
         if let Some(bytes) = bytes {
             let path = directory.join(name);
             files::write(&path, bytes)?;

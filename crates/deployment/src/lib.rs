@@ -23,7 +23,7 @@ pub mod token;
 mod walk;
 
 pub use digest::{digest_sha256, digest_sha384};
-pub use disk::{DISK_MAX_BYTES, DiskError, unwrap_disk, wrap_disk};
+pub use disk::{DISK_MAX_BYTES, DiskError, ENDORSEMENTS_MAX_BYTES, Wrapped, unwrap_disk, wrap_disk};
 pub use document::{
     Access, Clients, Document, Engine, Kernels, Keys, Limits, Listen, Model, Network, Receipts, Shape, Template, Token,
     Wires,

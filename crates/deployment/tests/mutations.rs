@@ -1,7 +1,7 @@
 //! No bytes make the reader panic, overflow its stack or talk too much.
 #![expect(clippy::expect_used, clippy::indexing_slicing, reason = "clippy knows test functions, not their helpers")]
 
-use deployment::{DocumentError, faults, parse, unwrap_disk, wrap_disk};
+use deployment::{DocumentError, Wrapped, faults, parse, unwrap_disk, wrap_disk};
 
 const FULL: &str = include_str!("full.toml");
 
@@ -122,14 +122,14 @@ fn random_bytes_are_refused() {
 #[test]
 fn mutated_disks_are_unwrapped_or_refused() {
     let mut random = Random(7);
-    let disk = wrap_disk(FULL.as_bytes());
+    let disk = wrap_disk(Wrapped { toml: FULL.as_bytes(), endorsements: Some(b"vendors") });
     for _ in 0..5_000 {
         let mut bytes = disk.clone();
         let place = random.below(16);
         bytes[place] = u8::try_from(random.below(256)).expect("a byte");
         bytes.truncate(disk.len() - random.below(2) * random.below(disk.len()));
-        if let Ok(toml) = unwrap_disk(&bytes) {
-            judge(toml);
+        if let Ok(wrapped) = unwrap_disk(&bytes) {
+            judge(wrapped.toml);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use measurements::authenticode::{self, Digests};
 
 use super::layout::IMAGE_MAX_BYTES;
@@ -57,6 +57,29 @@ pub fn image(path: &Path) -> anyhow::Result<Image> {
             .usage()
     })?;
     Ok(Image { bytes, digests })
+}
+
+/// Reads endorsements, which nobody but a verifier understands.
+///
+/// # Errors
+/// If there are none, or more than a machine takes.
+pub fn endorsements(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let most = deployment::ENDORSEMENTS_MAX_BYTES;
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(most as u64 + 1).read_to_end(&mut bytes));
+    read.with_context(|| {
+        advise(format!("cannot read the endorsements {}", path.display()), "`lethe collateral` writes such a file")
+            .usage()
+    })?;
+    ensure!(
+        bytes.len() <= most,
+        advise(
+            format!("{} has more than {most} bytes", path.display()),
+            "name endorsements.json of `lethe collateral`"
+        )
+        .usage()
+    );
+    Ok(bytes)
 }
 
 /// Reads the document, once it is known that the machine accepts it.

@@ -16,6 +16,7 @@ use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use deployment::Wrapped;
 
 use crate::report::advise;
 use format::Format;
@@ -44,6 +45,9 @@ pub struct Args {
     /// Deployment document for a partition of its own; leave it out if one is baked into the image
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// What vendors say about the platform (endorsements.json of `lethe collateral`), beside the document; it goes into the evidence
+    #[arg(long, value_name = "FILE", requires = "config")]
+    endorsements: Option<PathBuf>,
     /// File to write [default: out/lethe.FORMAT]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -73,7 +77,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     let document = args.config.as_deref().map(input::document).transpose()?;
     let layout = Layout::new(image.bytes.len() as u64, document.is_some(), args.size)
         .with_context(|| advise("the disk cannot be laid out", "give a larger --size, or leave it out").usage())?;
-    let disk = make(&layout, &image, document.as_deref())?;
+    let endorsements = args.endorsements.as_deref().map(input::endorsements).transpose()?;
+    let wrapped = document.as_deref().map(|toml| Wrapped { toml, endorsements: endorsements.as_deref() });
+    let disk = make(&layout, &image, wrapped)?;
     let sha256 = disk.sha256();
     let path = args.out.clone().unwrap_or_else(|| Path::new("out").join(format!("lethe.{}", args.format.name())));
     let written = write(args.format, &disk, &sha256, &path)?;
@@ -90,7 +96,7 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
 ///
 /// # Errors
 /// If a part does not fit where the layout puts it.
-pub fn make(layout: &Layout, image: &Image, document: Option<&[u8]>) -> anyhow::Result<Sparse> {
+pub fn make(layout: &Layout, image: &Image, document: Option<Wrapped<'_>>) -> anyhow::Result<Sparse> {
     let mut disk = Sparse::of_mib(layout.size_mib);
     let esp = esp::format(layout.esp.length_mib, &image.bytes).context("cannot make the EFI system partition")?;
     disk.copy(layout.esp.offset(), &esp).context("cannot place the EFI system partition")?;

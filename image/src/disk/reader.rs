@@ -62,5 +62,5 @@ pub fn document(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
     let mut partition = Vec::new();
     file.seek(SeekFrom::Start(first.saturating_mul(SECTOR)))?;
     file.take(bytes).read_to_end(&mut partition)?;
-    deployment::unwrap_disk(&partition).map(|toml| Some(toml.to_vec())).map_err(ReadError::Document)
+    deployment::unwrap_disk(&partition).map(|wrapped| Some(wrapped.toml.to_vec())).map_err(ReadError::Document)
 }

@@ -38,6 +38,9 @@ pub fn arguments(machine: &Machine) -> Vec<OsString> {
     if let Some(document) = &machine.document {
         list.joined("-fw_cfg", &[OsStr::new("name=opt/lethe/config,file="), &escaped(document.as_os_str())]);
     }
+    if let Some(endorsements) = &machine.endorsements {
+        list.joined("-fw_cfg", &[OsStr::new("name=opt/lethe/endorsements,file="), &escaped(endorsements.as_os_str())]);
+    }
     tpm(&mut list, machine.tee);
     confidential(&mut list, machine.launch.as_ref());
     list.option("-qmp", format!("unix:{QMP_SOCKET},server=on,wait=off"));

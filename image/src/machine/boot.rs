@@ -45,6 +45,9 @@ pub struct Args {
     /// Deployment document (TOML); leave it out only if one is baked into the image
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
+    /// What vendors say about the platform (endorsements.json of `lethe collateral`), for the machine to hand on to clients
+    #[arg(long, value_name = "FILE")]
+    pub(super) endorsements: Option<PathBuf>,
     /// Image to boot
     #[arg(long, value_name = "FILE", default_value = "out/lethe.efi")]
     pub(super) image: PathBuf,

@@ -33,6 +33,8 @@ pub struct Machine {
     pub model: PathBuf,
     /// The deployment document; none if it is baked into the image.
     pub document: Option<PathBuf>,
+    /// What vendors say about the platform, for the evidence.
+    pub endorsements: Option<PathBuf>,
     /// How the server's port is reached from here.
     pub network: Network,
     /// What only tests of attacks add.

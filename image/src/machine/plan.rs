@@ -102,6 +102,7 @@ impl Plan {
             launch,
             model: self.model.clone(),
             document: self.document.as_ref().filter(|given| !given.on_disk).map(|_| disks::DOCUMENT.into()),
+            endorsements: endorsements(args)?,
             network,
             attack: Attack { initrd, cmdline: args.cmdline.clone() },
         })
@@ -309,6 +310,24 @@ fn given(args: &Args, path: &Path, bytes: Vec<u8>, on_disk: bool) -> Result<Give
         Err(error) => return Err(error),
     };
     Ok(Given { bytes, parsed, on_disk })
+}
+
+/// The file of endorsements, which is not read here but must not be longer than the machine takes.
+fn endorsements(args: &Args) -> Result<Option<PathBuf>, Error> {
+    let Some(path) = &args.endorsements else { return Ok(None) };
+    let path = inputs::existing_file("the endorsements", "--endorsements", path)?;
+    let bytes = path.metadata().map_err(Error::file("read the endorsements", &path))?.len();
+    if bytes > deployment::ENDORSEMENTS_MAX_BYTES as u64 {
+        return Err(Error::Input {
+            what: format!(
+                "{} has {bytes} bytes, a machine takes {}",
+                path.display(),
+                deployment::ENDORSEMENTS_MAX_BYTES
+            ),
+            help: "give the endorsements.json that `lethe collateral` writes".to_owned(),
+        });
+    }
+    Ok(Some(path))
 }
 
 fn no_image(args: &Args, error: Error) -> Error {

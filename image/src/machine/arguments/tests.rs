@@ -16,6 +16,7 @@ fn machine() -> Machine {
         launch: None,
         model: "/models/tiny.gguf".into(),
         document: Some("config.toml".into()),
+        endorsements: None,
         network: Network { host_port: 18443, guest_port: 8443, fixed: None },
         attack: Attack::default(),
     }
@@ -148,6 +149,13 @@ fn a_path_that_is_not_utf8_arrives_unchanged() {
         .iter()
         .any(|argument| argument.as_bytes().ends_with(b"file.filename=/m/\xff.gguf"));
     assert!(found);
+}
+
+#[test]
+fn endorsements_go_in_beside_the_document() {
+    assert!(!lines(&machine()).contains("opt/lethe/endorsements"));
+    let with = lines(&Machine { endorsements: Some("/e,1.json".into()), ..machine() });
+    assert!(with.contains("-fw_cfg name=opt/lethe/endorsements,file=/e,,1.json\n"), "{with}");
 }
 
 #[test]
