@@ -553,6 +553,25 @@ async fn a_model_name_of_any_characters_is_in_the_trailer_as_it_was_asked_for() 
 }
 
 #[tokio::test]
+async fn answers_and_refusals_with_receipts_have_one_size() {
+    let good = token::text(&[1; 32]);
+    let server = Server::start(Setup { tokens: vec![good.to_string()], ..Setup::default() });
+    let (config, bearer) = (config(&server).await, format!("Bearer {}", *good));
+    let fields = [("content-type", "application/json"), (RECEIPT_FIELD, IN_TRAILER), ("authorization", &*bearer)];
+    let mut sizes = std::collections::BTreeSet::new();
+    for body in [chat(&json!({})), chat(&json!({"model": "other"})), "{".to_owned()] {
+        let content = request("POST", "/v1/chat/completions", &fields, body).encode();
+        let (message, pending) = seal_request(&config, Aead::Aes128Gcm, &content, &mut random()).expect("sealed");
+        let reply = send(&server, REQUEST_TYPE, message).await;
+        sizes.insert(reply.body.len());
+        let opened = pending.open(&reply.body).expect("opened");
+        let response = Response::decode(&opened, Bounds::default()).expect("a response");
+        assert!(value_of(&response.trailers, RECEIPT_FIELD).is_some());
+    }
+    assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [4096 + 16 + 16], "nonce, bucket and tag");
+}
+
+#[tokio::test]
 async fn the_judge_reads_an_answer_with_a_trailer() {
     let server = Server::say(&["Hel", "lo"]);
     let mut config = ohttp::KeyConfig::decode_list(&list(&server).await).expect("the judge reads the list").remove(0);

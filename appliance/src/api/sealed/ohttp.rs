@@ -10,7 +10,7 @@ use protocol::bhttp::{self, BhttpError, Field, Limits, write_content, write_end,
 use protocol::hpke::{Unsealable, Wiped};
 use protocol::ohttp::{self, ChunkSealer, ChunkedReply, GatewayKey, Reply, open_chunked_request, open_request};
 use protocol::receipt::{IN_TRAILER, RECEIPT_BUCKET, RECEIPT_FIELD};
-use protocol::shape::{bucket, pad_message};
+use protocol::shape::bucket;
 use protocol::{Sha256Digest, date};
 use zeroize::Zeroizing;
 
@@ -152,7 +152,7 @@ async fn seal(state: &State, call: &Call, sealing: Sealing, inner: Answer) -> An
         Sealing::Whole(reply) => {
             let content = gathered(body).await;
             let response = bhttp::Response { head, content, trailers: trailers(&slip) };
-            let sealed = reply.seal(&padded(state, response.encode()), &mut random());
+            let sealed = reply.seal(&padded(state, response.encode(), &slip), &mut random());
             sealed.map_or_else(|_| ApiError::Internal.into(), |sealed| of_type(ohttp::RESPONSE_TYPE, sealed.into()))
         }
         Sealing::Chunked(reply) => match seal_chunked(state, &head, body, slip, reply) {
@@ -174,10 +174,15 @@ fn of_type(kind: &'static str, body: Bytes) -> Answer {
     answer
 }
 
-/// Zeros after a message mean nothing (RFC 9292 section 3.8) and hide its length.
-fn padded(state: &State, mut message: Vec<u8>) -> Vec<u8> {
+/// Zeros after a message mean nothing (RFC 9292 section 3.8) and hide its length, and a receipt's.
+fn pad(message: &mut Vec<u8>, slip: &Slip) {
+    let least = if slip.text().is_some() { RECEIPT_BUCKET } else { 0 };
+    message.resize(bucket(message.len().max(least)), 0);
+}
+
+fn padded(state: &State, mut message: Vec<u8>, slip: &Slip) -> Vec<u8> {
     if state.wires().shape != Shape::Off {
-        pad_message(&mut message);
+        pad(&mut message, slip);
     }
     message
 }
@@ -196,7 +201,7 @@ fn seal_chunked(
         AnswerBody::Whole(content) => {
             write_content(&content, &mut message);
             write_end(&trailers(&slip), &mut message);
-            sealer.finish(&padded(state, message), &mut sealed)?;
+            sealer.finish(&padded(state, message, &slip), &mut sealed)?;
             Ok(AnswerBody::Whole(sealed.into()))
         }
         AnswerBody::Stream(inner) => {
@@ -242,7 +247,7 @@ impl AnswerStream for SealedStream {
             Poll::Ready(None) => {
                 write_end(&trailers(&self.slip), &mut message);
                 if self.padding && self.slip.text().is_some() {
-                    message.resize(bucket(message.len().max(RECEIPT_BUCKET)), 0);
+                    pad(&mut message, &self.slip);
                 }
                 sealer.finish(&message, &mut sealed)
             }
