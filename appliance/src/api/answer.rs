@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::call::{Body, Call, Wire};
 use super::error::ApiError;
-use super::receipts::{self, Account, witnessed};
+use super::receipts::{self, Account, Slip, witnessed};
 use super::route::Route;
 use super::shape::shaped;
 use super::state::State;
@@ -35,6 +35,8 @@ pub struct Answer {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The body.
     pub body: AnswerBody,
+    /// The receipt, where it travels with the answer.
+    pub slip: Slip,
 }
 
 /// The body of an answer.
@@ -61,7 +63,7 @@ impl Answer {
     #[must_use]
     pub fn of_json(status: StatusCode, body: Bytes) -> Self {
         let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Self { status, headers: vec![kind], body: AnswerBody::Whole(body) }
+        Self { status, headers: vec![kind], body: AnswerBody::Whole(body), slip: Slip::default() }
     }
 
     /// A stream of server-sent events.
@@ -70,7 +72,8 @@ impl Answer {
         let kind = (header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
         // for proxies that would gather the stream before they pass it on
         let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-        Self { status: StatusCode::OK, headers: vec![kind, unbuffered], body: AnswerBody::Stream(stream) }
+        let (status, slip) = (StatusCode::OK, Slip::default());
+        Self { status, headers: vec![kind, unbuffered], body: AnswerBody::Stream(stream), slip }
     }
 }
 

@@ -8,7 +8,7 @@ use subtle::{Choice, ConstantTimeEq};
 use super::call::Tenant;
 use super::error::ApiError;
 
-/// Lets a request pass that has one of the document's tokens, or any where the document says so.
+/// Lets a request pass that has one of the document's tokens, or any where the document says so. Devices have no tokens.
 ///
 /// An absent, a malformed and a wrong token get the same answer. The comparison looks at every entry of the list,
 /// whichever matches.
@@ -18,11 +18,21 @@ use super::error::ApiError;
 pub(super) fn admit(headers: &HeaderMap, clients: &Clients) -> Result<Tenant, ApiError> {
     match clients.access {
         Access::Anyone => Ok(Tenant(None)),
-        Access::Token => {
+        Access::Device => Err(ApiError::Unauthorized),
+        Access::Token | Access::Both => {
             let digest = bearer(headers).and_then(|token| token::digest(token).ok()).ok_or(ApiError::Unauthorized)?;
             let found = clients.tokens.iter().fold(Choice::from(0), |found, token| found | token.sha256.ct_eq(&digest));
             if bool::from(found) { Ok(Tenant(Some(digest))) } else { Err(ApiError::Unauthorized) }
         }
+    }
+}
+
+/// Whether an envelope is let pass for now, because the device that signed it is to be looked at.
+pub(super) fn waits_for_device(headers: &HeaderMap, clients: &Clients) -> bool {
+    match clients.access {
+        Access::Device => true,
+        Access::Both => !headers.contains_key(AUTHORIZATION),
+        Access::Token | Access::Anyone => false,
     }
 }
 
@@ -43,7 +53,7 @@ mod tests {
 
     fn clients(tokens: &[&str]) -> Clients {
         let entry = |text: &&str| Token { name: "t".to_owned(), sha256: token::digest(text).expect("token") };
-        Clients { access: Access::Token, tokens: tokens.iter().map(entry).collect() }
+        Clients { tokens: tokens.iter().map(entry).collect(), ..Clients::of(Access::Token) }
     }
 
     fn with(values: &[&str]) -> HeaderMap {

@@ -30,6 +30,8 @@ pub enum Wire {
         pads_body: bool,
         /// Path of the request, where the wire has one of its own.
         path: Option<&'static str>,
+        /// Whether the answer carries its receipt.
+        carries_receipt: bool,
     },
 }
 
@@ -91,7 +93,8 @@ impl Call {
         }
     }
 
-    /// Lets a request pass that may use its route.
+    /// Lets a request pass that may use its route. An envelope may have a device instead of a token, which is looked at when it
+    /// is read.
     ///
     /// # Errors
     /// [`ApiError::NoSuchRoute`] for a wire that is switched off, [`ApiError::Unauthorized`].
@@ -106,7 +109,11 @@ impl Call {
         if !route.is_served(state.wires()) {
             return Err(ApiError::NoSuchRoute);
         }
-        let tenant = if route.needs_token() { auth::admit(headers, state.clients())? } else { Tenant(None) };
+        let tenant = match &route {
+            Route::EnvelopeChat if auth::waits_for_device(headers, state.clients()) => Tenant(None),
+            route if route.needs_token() => auth::admit(headers, state.clients())?,
+            _ => Tenant(None),
+        };
         let presented = auth::bearer(headers).and_then(|token| token::digest(token).ok());
         Ok(Self { id, route, query: query.map(str::to_owned), tenant, presented, wire })
     }

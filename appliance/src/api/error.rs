@@ -89,6 +89,9 @@ pub enum ApiError {
     /// No token, or a wrong one.
     #[error("a valid bearer token is required")]
     Unauthorized,
+    /// No device, an unknown one, a wrong signature, or a wrong enrolment token: one form for all.
+    #[error("the signature of an accepted device is required")]
+    DeviceRefused,
     /// Unknown path.
     #[error("there is nothing at this path")]
     NoSuchRoute,
@@ -204,6 +207,7 @@ impl ApiError {
             Self::ContextExceeded { .. } => (StatusCode::BAD_REQUEST, INVALID, "context_length_exceeded"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, INVALID, "incomplete_body"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, AUTHENTICATION, "invalid_api_key"),
+            Self::DeviceRefused => (StatusCode::UNAUTHORIZED, AUTHENTICATION, "invalid_device"),
             Self::NoSuchRoute => (StatusCode::NOT_FOUND, INVALID, "unknown_url"),
             Self::ReceiptCredential => (StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized"),
             Self::NoSuchReceipt | Self::NoSuchKeyset | Self::NoSuchSigner => {

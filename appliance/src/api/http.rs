@@ -157,7 +157,7 @@ pub(super) fn common_headers(state: &State, id: RequestId) -> [(HeaderName, Head
 }
 
 fn response(state: &State, answer: Answer, record: Record, running: Running) -> hyper::Response<ResponseBody> {
-    let Answer { status, headers, body } = answer;
+    let Answer { status, headers, body, .. } = answer;
     let common = common_headers(state, record.id);
     let mut response = hyper::Response::new(ResponseBody::new(body, record, running));
     *response.status_mut() = status;

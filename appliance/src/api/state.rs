@@ -7,6 +7,7 @@ use deployment::{Clients, Document, Limits, Model, Wires};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
+use super::devices::Devices;
 use super::event::EventSink;
 use super::receipts::Receipts;
 use super::template::Render;
@@ -38,6 +39,7 @@ pub struct State {
     bodies: Arc<Semaphore>,
     sealed_bodies: Arc<Semaphore>,
     receipts: Receipts,
+    devices: Devices,
     evidence: Arc<Semaphore>,
 }
 
@@ -56,6 +58,7 @@ impl State {
             fingerprint,
             receipts: Receipts::new(&parts.document, parts.submit.facts().chat_template.as_deref()),
             started: unix_seconds(),
+            devices: Devices::default(),
             bodies: Arc::new(Semaphore::new(bodies)),
             sealed_bodies: Arc::new(Semaphore::new(bodies)),
             evidence: Arc::new(Semaphore::new(EVIDENCE_QUEUE)),
@@ -146,6 +149,12 @@ impl State {
     #[must_use]
     pub(super) const fn receipts(&self) -> &Receipts {
         &self.receipts
+    }
+
+    /// The devices that enrolled.
+    #[must_use]
+    pub(super) const fn devices(&self) -> &Devices {
+        &self.devices
     }
 
     /// Encrypted wires.

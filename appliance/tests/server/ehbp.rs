@@ -3,12 +3,14 @@
 use deployment::{Wires, token};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http_body_util::BodyExt as _;
 use protocol::ehbp::{ENCAPSULATED_KEY_HEADER, KEY_PROBLEM, PendingAnswer, RESPONSE_NONCE_HEADER, seal_request};
 use protocol::hpke::{PublicKey, Random};
 use protocol::ohttp::KeyConfig;
 use serde_json::{Value, json};
 
-use crate::client::{Reply, chat, post};
+use crate::client::{Reply, begin, chat, post, tls};
+use crate::engine::Script;
 use crate::server::{Server, Setup};
 
 fn served() -> Setup {
@@ -117,6 +119,18 @@ async fn what_does_not_open_gets_the_standard_errors_and_asks_nobody() {
     assert_eq!(send(&server, &enc, body.clone()).await.status, 200, "the good one counts still");
     assert_eq!(send(&server, &enc, body).await.error(), (400, "undecryptable".to_owned()), "once");
     assert_eq!(server.engine.seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_frees_the_sequence() {
+    let server = Server::start(Setup { script: Script::Endless, ..served() });
+    let (enc, body, _) = seal(&key(&server).await, &chat(&json!({"stream": true})));
+    let mut request = post("/v1/chat/completions", body);
+    request.headers_mut().insert(ENCAPSULATED_KEY_HEADER, HeaderValue::from_str(&enc).expect("a value"));
+    let mut response = begin(tls(&server, b"http/1.1").await, request).await;
+    assert!(response.frame().await.is_some(), "it streams");
+    drop(response);
+    assert!(server.engine.abandoned(1).await);
 }
 
 #[tokio::test]

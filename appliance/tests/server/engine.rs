@@ -14,6 +14,8 @@ use zeroize::Zeroizing;
 pub enum Script {
     /// Says these pieces and ends.
     Say(Vec<&'static str>, Finish),
+    /// Says these pieces, each after a wait in milliseconds, and ends.
+    SayWithPauses(Vec<(u64, &'static str)>),
     /// Says one token with log probabilities.
     SayWithLogprobs,
     /// Says a piece every few milliseconds until nobody listens.
@@ -99,6 +101,13 @@ async fn play(script: Script, job: Job, abandoned: Arc<AtomicUsize>) {
                 send(text(piece)).await;
             }
             send(done(finish)).await;
+        }
+        Script::SayWithPauses(pieces) => {
+            for (wait, piece) in pieces {
+                tokio::time::sleep(Duration::from_millis(wait)).await;
+                send(text(piece)).await;
+            }
+            send(done(Finish::Stop)).await;
         }
         Script::SayWithLogprobs => {
             let logprobs = vec![Logprob {

@@ -5,13 +5,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use deployment::{Wires, token};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
+use http_body_util::BodyExt as _;
+use protocol::Sha256Digest;
 use protocol::date;
 use protocol::envelope::{AnswerOpener, KeyPage, Message, PublishedKey, Request, seal};
 use protocol::hpke::Random;
 use protocol::ohttp::{DATE_PROBLEM, KEY_PROBLEM};
+use protocol::receipt::Verified;
 use serde_json::{Value, json};
 
-use crate::client::{Reply, chat, post};
+use crate::client::{Reply, begin, chat, post, tls};
 use crate::engine::Script;
 use crate::server::{Server, Setup};
 
@@ -44,17 +47,26 @@ async fn send(server: &Server, message: &Message) -> Reply {
     server.send(post("/api/chat", message.to_json())).await
 }
 
-/// What the events of an answer open to.
-fn opened(mut opener: AnswerOpener, reply: &Reply) -> String {
+/// What the events of an answer open to: the answer, and the receipt in the last one.
+fn opened_with_receipt(mut opener: AnswerOpener, reply: &Reply) -> (String, String) {
     assert_eq!(reply.status, 200);
-    let mut content = Vec::new();
+    let (mut content, mut receipt) = (Vec::new(), Vec::new());
     for event in reply.events() {
         let piece = opener.open(event.as_bytes()).expect("opened");
         assert!([512, 1024, 2048, 4096].contains(&piece.len()), "padded to a bucket");
-        content.extend_from_slice(&piece);
+        if opener.is_complete() {
+            assert_eq!(piece.len(), 4096, "receipts have one size, and so has none");
+            receipt.extend_from_slice(&piece);
+        } else {
+            content.extend_from_slice(&piece);
+        }
     }
     opener.finish().expect("the last event has come");
-    String::from_utf8(content).expect("UTF-8")
+    (String::from_utf8(content).expect("UTF-8"), String::from_utf8(receipt).expect("UTF-8").trim_end().to_owned())
+}
+
+fn opened(opener: AnswerOpener, reply: &Reply) -> String {
+    opened_with_receipt(opener, reply).0
 }
 
 #[tokio::test]
@@ -105,9 +117,35 @@ async fn an_answer_in_one_piece_is_one_event_or_one_body() {
         let (message, mut opener) = sealed(&page(&server).await.current, &body, &rid(), now());
         let reply = send(&server, &message).await;
         assert_eq!(reply.header("content-type"), "application/json");
-        let content = opener.open(&reply.body).expect("opened");
-        assert!(opener.is_complete());
+        let [answer, receipt]: [Value; 2] = serde_json::from_slice(&reply.body).expect("two events");
+        let content = opener.open(answer.to_string().as_bytes()).expect("opened");
+        assert!(!opener.is_complete());
         assert_eq!(content.starts_with(b"data: "), stream);
+        let receipt = opener.open(receipt.to_string().as_bytes()).expect("opened");
+        assert!(opener.is_complete());
+        let receipt = Verified::check(&receipt, &server.identity.published().keyset).expect("a receipt");
+        assert_eq!(receipt.check_exchange(Sha256Digest::of(body.as_bytes()), Sha256Digest::of(&content)), Ok(()));
+    }
+}
+
+#[tokio::test]
+async fn the_last_event_is_the_receipt_of_the_others_and_of_no_other_answer() {
+    let server = Server::start(served());
+    let key = page(&server).await.current;
+    for stream in [false, true] {
+        let body = chat(&json!({"stream": stream}));
+        let (message, opener) = sealed(&key, &body, &rid(), now());
+        let reply = send(&server, &message).await;
+        let (answer, receipt) = opened_with_receipt(opener, &reply);
+        let receipt = Verified::check(receipt.as_bytes(), &server.identity.published().keyset).expect("a receipt");
+        let request = Sha256Digest::of(body.as_bytes());
+        assert_eq!(receipt.check_exchange(request, Sha256Digest::of(answer.as_bytes())), Ok(()));
+        assert!(
+            receipt.check_exchange(request, Sha256Digest::of(answer.trim_end().as_bytes())).is_err(),
+            "byte for byte"
+        );
+        assert_eq!(receipt.head().endpoint, "/api/chat");
+        assert_eq!(reply.header("x-receipt-id"), receipt.head().receipt_id, "the same that can be fetched");
     }
 }
 
@@ -125,6 +163,16 @@ async fn errors_inside_are_sealed() {
     let (message, opener) = sealed(&key, &chat(&json!({"stream": true})), &rid(), now());
     let text = opened(opener, &send(&server, &message).await);
     assert!(text.contains("\"error\"") && !text.contains("[DONE]"));
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_frees_the_sequence() {
+    let server = Server::start(Setup { script: Script::Endless, ..served() });
+    let (message, _) = sealed(&page(&server).await.current, &chat(&json!({"stream": true})), &rid(), now());
+    let mut response = begin(tls(&server, b"http/1.1").await, post("/api/chat", message.to_json())).await;
+    assert!(response.frame().await.is_some(), "it streams");
+    drop(response);
+    assert!(server.engine.abandoned(1).await);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Epochs: keysets change in time, clients see it, and what was said about the old one can still be had.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deployment::{Keys, Receipts};
@@ -74,6 +75,23 @@ async fn evidence_of_an_epoch_is_made_before_it_begins() {
     let server = quick();
     let next = next_epoch(&server).await;
     assert!(server.identity.report_kept(next.digest).is_some());
+}
+
+#[tokio::test]
+async fn requests_for_evidence_wait_in_a_short_queue_and_others_are_told_to_come_back() {
+    let server = Server::say(&["a"]);
+    let ask = async || server.get(&format!("/v1/aci/attestation?nonce={}", "ab".repeat(32))).await;
+    let places = u32::try_from(server.state.evidence().available_permits()).expect("few");
+    assert_eq!(places, 16);
+    let taken = Arc::clone(server.state.evidence()).try_acquire_many_owned(places - 1).expect("all but one");
+    assert_eq!(ask().await.status, 200, "the last place");
+    let last = Arc::clone(server.state.evidence()).try_acquire_owned().expect("it was given back");
+    let busy = ask().await;
+    assert_eq!((busy.error(), busy.header("retry-after")), ((429, "queue_full".to_owned()), "1"));
+    assert_eq!(server.get("/v1/attestation/report").await.error(), (429, "queue_full".to_owned()));
+    assert_eq!(server.chat(serde_json::json!({})).await.status, 200, "answers go on");
+    drop((taken, last));
+    assert_eq!(ask().await.status, 200);
 }
 
 #[tokio::test]

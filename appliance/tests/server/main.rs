@@ -12,6 +12,7 @@
 mod access;
 mod answers;
 mod client;
+mod devices;
 mod ehbp;
 mod engine;
 mod envelope;
@@ -22,3 +23,4 @@ mod limits;
 mod ohttp;
 mod receipts;
 mod server;
+mod traffic;

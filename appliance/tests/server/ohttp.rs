@@ -10,15 +10,15 @@ use futures::io::{AllowStdIo, AsyncReadExt as _, AsyncWriteExt as _};
 use http::header::CONTENT_TYPE;
 use http_body_util::BodyExt as _;
 use protocol::Sha256Digest;
-use protocol::bhttp::{Field, Limits as Bounds, Request, RequestHead, Response};
+use protocol::bhttp::{Field, Limits as Bounds, Request, RequestHead, Response, value_of};
 use protocol::date;
 use protocol::hpke::{Aead, Random};
 use protocol::ohttp::{
     CHUNKED_REQUEST_TYPE, DATE_PROBLEM, KEY_PROBLEM, KeyConfig, REQUEST_TYPE, decode_list, seal_chunked_request,
     seal_request,
 };
-use protocol::receipt::Verified;
 use protocol::receipt::event::Transport;
+use protocol::receipt::{IN_TRAILER, RECEIPT_FIELD, Verified};
 use serde_json::{Value, json};
 
 use crate::client::{Reply, begin, chat, post, tls};
@@ -210,6 +210,36 @@ async fn the_first_token_leaves_before_the_last_is_made() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_in_the_middle_of_its_message_leaves_nothing_behind() {
+    use tokio::io::AsyncWriteExt as _;
+    let server = Server::say(&["a"]);
+    let (message, _) = seal_request(&config(&server).await, Aead::Aes128Gcm, &ask(&json!({})).encode(), &mut random())
+        .expect("sealed");
+    let places = server.state.sealed_bodies().available_permits();
+    let mut stream = tls(&server, b"http/1.1").await;
+    let head = format!(
+        "POST {GATEWAY} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {REQUEST_TYPE}\r\ncontent-length: {}\r\n\r\n",
+        message.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("written");
+    stream.write_all(&message[..20]).await.expect("written");
+    let until = async |expected| {
+        for _ in 0..200 {
+            if server.state.sealed_bodies().available_permits() == expected {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} places", server.state.sealed_bodies().available_permits());
+    };
+    until(places - 1).await;
+    drop(stream);
+    until(places).await;
+    assert!(server.engine.seen.lock().unwrap().is_empty());
+    assert_eq!(send(&server, REQUEST_TYPE, message).await.status, 200, "and it still counts");
+}
+
+#[tokio::test]
 async fn errors_behind_the_seal_are_sealed_and_have_the_first_bucket() {
     let good = token::text(&[1; 32]);
     let limits = Limits { body_bytes: 2048, ..Limits::default() };
@@ -261,6 +291,7 @@ async fn what_does_not_open_is_refused_in_one_form_and_asks_nobody() {
     let swapped = [&chunks[..39], &chunks[second.clone()], &chunks[first.clone()], &chunks[second.end..]].concat();
     let doubled = [&chunks[..first.end], &chunks[first.clone()], &chunks[first.end..]].concat();
     let huge = [&chunks[..39], &[0xbf, 0xff, 0xff, 0xff], &[0; 100]].concat();
+    let larger = [&chunks[..39], &[0xc0, 0, 0, 0, 0x80, 0, 0, 0], &[0; 100]].concat();
     let over = [&chunks[..39], &[0x80, 0, 0x40, 0x11], &vec![0; 16_401][..]].concat();
     let two_finals = [&chunks[..], &[0; 17]].concat();
     let form = ((400, "undecryptable".to_owned()), "application/json");
@@ -287,7 +318,7 @@ async fn what_does_not_open_is_refused_in_one_form_and_asks_nobody() {
     }
     // read as chunks, a message in one piece begins with a length that is anything
     assert!([400, 413].contains(&send(&server, CHUNKED_REQUEST_TYPE, good.clone()).await.status.as_u16()));
-    for (name, message) in [("a length of 2^30", huge), ("a chunk over 16 KiB", over)] {
+    for (name, message) in [("a length of 2^30", huge), ("a length of 2^31", larger), ("a chunk over 16 KiB", over)] {
         assert_eq!(
             send(&server, CHUNKED_REQUEST_TYPE, message).await.error(),
             (413, "body_too_large".to_owned()),
@@ -470,6 +501,92 @@ async fn receipts_of_sealed_requests_are_over_what_the_client_decrypts() {
         assert_eq!(transport.wire, "ohttp-chunked");
         assert_eq!(transport.request_ciphertext_hash, Some(Sha256Digest::of(&message)));
     }
+}
+
+/// A chat request that asks for its receipt, or for something that is none.
+fn ask_with_receipt(extra: &Value, word: &str) -> Request {
+    let fields = [("content-type", "application/json"), (RECEIPT_FIELD, word)];
+    request("POST", "/v1/chat/completions", &fields, chat(extra))
+}
+
+#[tokio::test]
+async fn a_receipt_that_is_asked_for_travels_in_the_trailer() {
+    let server = Server::say(&["Hel", "lo"]);
+    for stream in [false, true] {
+        let request = ask_with_receipt(&json!({"stream": stream}), IN_TRAILER);
+        for response in [whole(&server, &request).await, chunked(&server, &request).await] {
+            let field = value_of(&response.trailers, RECEIPT_FIELD).expect("a receipt");
+            let receipt = Verified::check(field, &server.identity.published().keyset).expect("it verifies");
+            let digests = (Sha256Digest::of(&request.content), Sha256Digest::of(&response.content));
+            assert_eq!(receipt.check_exchange(digests.0, digests.1), Ok(()));
+            assert_eq!(header(&response, "x-receipt-id"), receipt.head().receipt_id);
+            let path = format!("/v1/aci/receipts/{}", receipt.head().receipt_id);
+            let kept = server.get(&path).await.json();
+            assert_eq!(kept, serde_json::from_slice::<Value>(field).expect("JSON"), "the same that can be fetched");
+        }
+    }
+    for request in [ask(&json!({"stream": true})), ask_with_receipt(&json!({"stream": true}), "yes")] {
+        for response in [whole(&server, &request).await, chunked(&server, &request).await] {
+            assert!(response.trailers.is_empty(), "nobody else gets one");
+        }
+    }
+    let refused = whole(&server, &ask_with_receipt(&json!({"foo": 1}), IN_TRAILER)).await;
+    assert_eq!((refused.head.status, refused.trailers.len()), (400, 0), "a refusal to nobody in particular has none");
+}
+
+#[tokio::test]
+async fn a_model_name_of_any_characters_is_in_the_trailer_as_it_was_asked_for() {
+    let server = Server::say(&["a"]);
+    let good = token::text(&[1; 32]);
+    let server_with_token = Server::start(Setup { tokens: vec![good.to_string()], ..Setup::default() });
+    let bearer = format!("Bearer {}", *good);
+    let model = "\u{7f}mod\u{e8}le \u{1f600}\n";
+    let fields = [("content-type", "application/json"), (RECEIPT_FIELD, IN_TRAILER), ("authorization", &*bearer)];
+    let request = request("POST", "/v1/chat/completions", &fields, chat(&json!({"model": model})));
+    let response = whole(&server_with_token, &request).await;
+    assert_eq!(response.head.status, 404);
+    let field = value_of(&response.trailers, RECEIPT_FIELD).expect("a receipt of the refusal");
+    assert!(field.iter().all(|byte| matches!(byte, b' '..=b'~')));
+    let keyset = &server_with_token.identity.published().keyset;
+    assert_eq!(Verified::check(field, keyset).expect("it verifies").head().model.as_deref(), Some(model));
+    assert!(Verified::check(field, &server.identity.published().keyset).is_err(), "with another keyset it does not");
+}
+
+#[tokio::test]
+async fn answers_and_refusals_with_receipts_have_one_size() {
+    let good = token::text(&[1; 32]);
+    let server = Server::start(Setup { tokens: vec![good.to_string()], ..Setup::default() });
+    let (config, bearer) = (config(&server).await, format!("Bearer {}", *good));
+    let fields = [("content-type", "application/json"), (RECEIPT_FIELD, IN_TRAILER), ("authorization", &*bearer)];
+    let mut sizes = std::collections::BTreeSet::new();
+    for body in [chat(&json!({})), chat(&json!({"model": "other"})), "{".to_owned()] {
+        let content = request("POST", "/v1/chat/completions", &fields, body).encode();
+        let (message, pending) = seal_request(&config, Aead::Aes128Gcm, &content, &mut random()).expect("sealed");
+        let reply = send(&server, REQUEST_TYPE, message).await;
+        sizes.insert(reply.body.len());
+        let opened = pending.open(&reply.body).expect("opened");
+        let response = Response::decode(&opened, Bounds::default()).expect("a response");
+        assert!(value_of(&response.trailers, RECEIPT_FIELD).is_some());
+    }
+    assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [4096 + 16 + 16], "nonce, bucket and tag");
+}
+
+#[tokio::test]
+async fn the_judge_reads_an_answer_with_a_trailer() {
+    let server = Server::say(&["Hel", "lo"]);
+    let mut config = ohttp::KeyConfig::decode_list(&list(&server).await).expect("the judge reads the list").remove(0);
+    let client = ohttp::ClientRequest::from_config(&mut config).expect("a key");
+    let mut request = judged_request();
+    request.put_header(RECEIPT_FIELD, IN_TRAILER);
+    let mut content = Vec::new();
+    request.write_bhttp(Mode::KnownLength, &mut content).expect("written");
+    let (message, response) = client.encapsulate(&content).expect("sealed");
+    let reply = send(&server, REQUEST_TYPE, message).await;
+    let opened = response.decapsulate(&reply.body).expect("the judge opens it");
+    judge_answer(&opened);
+    let message = Message::read_bhttp(&mut std::io::Cursor::new(opened)).expect("binary HTTP");
+    let receipt = message.trailer().get(RECEIPT_FIELD.as_bytes()).expect("a receipt");
+    assert!(Verified::check(receipt, &server.identity.published().keyset).is_ok());
 }
 
 #[tokio::test]

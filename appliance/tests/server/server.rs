@@ -68,6 +68,7 @@ pub struct Setup {
     pub script: Script,
     pub limits: Limits,
     pub tokens: Vec<String>,
+    pub clients: Option<Clients>,
     pub template: bool,
     pub keys: Keys,
     pub receipts: Receipts,
@@ -80,6 +81,7 @@ impl Default for Setup {
             script: Script::Say(vec!["Hel", "lo"], lethe_appliance::inference::Finish::Stop),
             limits: Limits::default(),
             tokens: Vec::new(),
+            clients: None,
             template: true,
             keys: Keys::default(),
             receipts: Receipts::default(),
@@ -92,6 +94,7 @@ pub struct Server {
     pub address: SocketAddr,
     pub unix: PathBuf,
     pub identity: Arc<Identity>,
+    pub state: Arc<State>,
     pub engine: Arc<Engine>,
     pub events: Arc<Kept>,
     stop: Option<oneshot::Sender<()>>,
@@ -137,10 +140,10 @@ impl Server {
         let socket = std::os::unix::net::UnixListener::bind(&unix).expect("socket");
         let listeners = vec![Listener::Tls(tcp, identity.tls().server_config().expect("TLS")), Listener::Unix(socket)];
         let (stop, stopped) = oneshot::channel::<()>();
-        let served = tokio::spawn(serve(listeners, state, async {
+        let served = tokio::spawn(serve(listeners, Arc::clone(&state), async {
             let _ = stopped.await;
         }));
-        Self { address, unix, identity, engine, events, stop: Some(stop), served }
+        Self { address, unix, identity, state, engine, events, stop: Some(stop), served }
     }
 
     /// Tells the server to stop.
@@ -169,7 +172,10 @@ fn document(setup: &Setup) -> Document {
     document.wires = setup.wires.clone();
     if !setup.tokens.is_empty() {
         let entry = |text: &String| Token { name: "t".to_owned(), sha256: token::digest(text).expect("token") };
-        document.clients = Clients { access: Access::Token, tokens: setup.tokens.iter().map(entry).collect() };
+        document.clients = Clients { tokens: setup.tokens.iter().map(entry).collect(), ..Clients::of(Access::Token) };
+    }
+    if let Some(clients) = &setup.clients {
+        document.clients = clients.clone();
     }
     document
 }

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::document::{Access, Document, Network};
+use crate::document::{Access, Clients, Document, Enrolment, Network};
 use crate::error::DocumentError;
 
 /// Everything in which the values of `document` disagree.
 pub(crate) fn disagreements(document: &Document) -> Vec<DocumentError> {
     let mut found = Vec::new();
     names(document, &mut found);
-    tokens(document, &mut found);
+    clients(&document.clients, &mut found);
+    if document.clients.access.takes_devices() && !document.wires.envelope {
+        found.push(disagrees("wires.envelope", "off, while clients.access lets devices in, which have no other wire"));
+    }
     if document.engine.stall_exit_s < document.engine.stall_unready_s {
         found.push(disagrees("engine.stall_exit_s", "less than engine.stall_unready_s"));
     }
@@ -36,19 +39,61 @@ fn names(document: &Document, found: &mut Vec<DocumentError>) {
     distinct(names.map(|(index, name)| (format!("listen.names[{index}]"), spelling(name))), found);
 }
 
-fn tokens(document: &Document, found: &mut Vec<DocumentError>) {
-    let tokens = || document.clients.tokens.iter().enumerate();
-    distinct(tokens().map(|(index, token)| (format!("clients.tokens[{index}].name"), &token.name)), found);
-    distinct(tokens().map(|(index, token)| (format!("clients.tokens[{index}].sha256"), token.sha256)), found);
-    match (document.clients.access, document.clients.tokens.is_empty()) {
-        (Access::Token, true) => {
-            found.push(disagrees("clients.tokens", "empty, while clients.access = \"token\" needs at least one"));
+fn clients(clients: &Clients, found: &mut Vec<DocumentError>) {
+    each_once("clients.tokens", "sha256", clients.tokens.iter().map(|token| (&token.name, token.sha256)), found);
+    each_once("clients.devices", "id", clients.devices.iter().map(|device| (&device.name, device.id)), found);
+    each_once(
+        "clients.enrolments",
+        "sha256",
+        clients.enrolments.iter().map(|token| (&token.name, token.sha256)),
+        found,
+    );
+    tokens(clients, found);
+    devices(clients, found);
+}
+
+fn each_once<'a>(
+    list: &str,
+    digest: &str,
+    entries: impl Iterator<Item = (&'a String, [u8; 32])> + Clone,
+    found: &mut Vec<DocumentError>,
+) {
+    let at = |index: usize, key: &str| format!("{list}[{index}].{key}");
+    distinct(entries.clone().enumerate().map(|(index, (name, _))| (at(index, "name"), name)), found);
+    distinct(entries.enumerate().map(|(index, (_, value))| (at(index, digest), value)), found);
+}
+
+fn tokens(clients: &Clients, found: &mut Vec<DocumentError>) {
+    let reason = match (clients.access, clients.tokens.is_empty()) {
+        (Access::Token, true) => "empty, while clients.access = \"token\" needs at least one",
+        (Access::Both, true) => "empty, while clients.access = \"both\" needs at least one",
+        (Access::Anyone, false) => "not empty, while clients.access = \"anyone\" would ignore it",
+        (Access::Device, false) => "not empty, while clients.access = \"device\" would ignore it",
+        (Access::Token | Access::Both, false) | (Access::Anyone | Access::Device, true) => return,
+    };
+    found.push(disagrees("clients.tokens", reason));
+}
+
+fn devices(clients: &Clients, found: &mut Vec<DocumentError>) {
+    let (devices, enrolments) = (!clients.devices.is_empty(), !clients.enrolments.is_empty());
+    let (list, reason) = match (clients.access.takes_devices().then_some(clients.enrolment), devices, enrolments) {
+        (None, true, _) => ("clients.devices", "not empty, while clients.access lets no device in"),
+        (None, false, true) => ("clients.enrolments", "not empty, while clients.access lets no device in"),
+        (Some(Enrolment::List), false, _) => {
+            ("clients.devices", "empty, while clients.enrolment = \"list\" needs at least one")
         }
-        (Access::Anyone, false) => {
-            found.push(disagrees("clients.tokens", "not empty, while clients.access = \"anyone\" would ignore it"));
+        (Some(Enrolment::Any), true, _) => {
+            ("clients.devices", "not empty, while clients.enrolment = \"any\" would ignore it")
         }
-        (Access::Token, false) | (Access::Anyone, true) => {}
-    }
+        (Some(Enrolment::Any | Enrolment::List), _, true) => {
+            ("clients.enrolments", "not empty, while clients.enrolment is not \"token\"")
+        }
+        (Some(Enrolment::Token), _, false) => {
+            ("clients.enrolments", "empty, while clients.enrolment = \"token\" needs at least one")
+        }
+        _ => return,
+    };
+    found.push(disagrees(list, reason));
 }
 
 fn network(network: &Network, found: &mut Vec<DocumentError>) {

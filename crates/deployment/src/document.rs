@@ -106,21 +106,80 @@ pub struct Listen {
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clients {
-    /// Whether a token is demanded.
+    /// What a client shows.
     pub access: Access,
+    /// Which devices are accepted, where devices are.
+    #[serde(default)]
+    pub enrolment: Enrolment,
     /// SHA-256 of the bearer tokens that are accepted (`lethe token new`).
     #[serde(default)]
     pub tokens: Vec<Token>,
+    /// Devices that are accepted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<Device>,
+    /// One-time tokens, each of which enrols one device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enrolments: Vec<Token>,
 }
 
-/// Whether a bearer token is demanded. There is no default: an operator says it.
+/// What a client shows. There is no default: an operator says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
     /// A bearer token of the list.
     Token,
-    /// Anyone who reaches the port.
+    /// The signature of a device's key, on the envelope.
+    Device,
+    /// Either.
+    Both,
+    /// Nothing: anyone who reaches the port may ask.
     Anyone,
+}
+
+impl Clients {
+    /// Clients with this access and empty lists.
+    #[must_use]
+    pub const fn of(access: Access) -> Self {
+        Self { access, enrolment: Enrolment::List, tokens: Vec::new(), devices: Vec::new(), enrolments: Vec::new() }
+    }
+}
+
+impl Access {
+    /// Whether bearer tokens are accepted.
+    #[must_use]
+    pub const fn takes_tokens(self) -> bool {
+        matches!(self, Self::Token | Self::Both)
+    }
+
+    /// Whether signatures of devices are accepted.
+    #[must_use]
+    pub const fn takes_devices(self) -> bool {
+        matches!(self, Self::Device | Self::Both)
+    }
+}
+
+/// Which devices are accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enrolment {
+    /// Every device that signs.
+    Any,
+    /// Devices of the list.
+    #[default]
+    List,
+    /// Devices of the list, and those that show a one-time token.
+    Token,
+}
+
+/// One accepted device.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Name for the operator; never sent by a client.
+    pub name: String,
+    /// Its id: SHA-256 over algorithm, `:` and key.
+    #[serde(with = "hex::serde")]
+    pub id: [u8; 32],
 }
 
 /// One accepted token.

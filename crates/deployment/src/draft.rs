@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use toml::Value;
 
-use crate::document::{Access, Clients, Model};
+use crate::document::{Access, Clients, Model, Token};
 use crate::error::DocumentError;
 use crate::explain::header;
 use crate::key::{Key, Presence, Section};
@@ -34,40 +34,28 @@ pub struct Draft {
 impl Draft {
     /// The commented document.
     ///
+    /// Devices are for the operator to add by hand.
+    ///
     /// # Errors
     /// What [`parse`] says of it: a draft whose values are not allowed gives no document.
     pub fn to_toml(&self) -> Result<String, DocumentError> {
         let mut text = OPENING.to_owned();
         for section in SECTIONS {
-            if section.path == "clients.tokens[]" {
-                self.write_tokens(&mut text, section);
-            } else {
-                write_table(&mut text, section, |key| self.value(key));
+            match section.path {
+                "clients.tokens[]" => write_entries(&mut text, section, &self.clients.tokens),
+                _ if section.repeated() => write_entries(&mut text, section, &[]),
+                _ => write_table(&mut text, section, |key| self.value(key)),
             }
         }
         parse(text.as_bytes())?;
         Ok(text)
     }
 
-    fn write_tokens(&self, text: &mut String, section: &Section) {
-        for token in &self.clients.tokens {
-            write_table(text, section, |key| match key.name() {
-                "name" => Some(token.name.as_str().into()),
-                "sha256" => Some(hex::encode(token.sha256).into()),
-                _ => None,
-            });
-        }
-        if self.clients.tokens.is_empty() {
-            let _ = write!(text, "\n# {}\n#{}\n", section.meaning, header(section));
-            for key in KEYS.iter().filter(|key| key.section() == section.path) {
-                let _ = writeln!(text, "#{} = \"\"", key.name());
-            }
-        }
-    }
-
     fn value(&self, key: &Key) -> Option<Value> {
         let access = match self.clients.access {
             Access::Token => "token",
+            Access::Device => "device",
+            Access::Both => "both",
             Access::Anyone => "anyone",
         };
         let aliases = || self.model.aliases.iter().cloned().map(Value::from).collect();
@@ -81,6 +69,22 @@ impl Draft {
             "engine.context_tokens" => self.context_tokens.map(|tokens| i64::from(tokens).into()),
             "clients.access" => Some(access.into()),
             _ => None,
+        }
+    }
+}
+
+fn write_entries(text: &mut String, section: &Section, tokens: &[Token]) {
+    for token in tokens {
+        write_table(text, section, |key| match key.name() {
+            "name" => Some(token.name.as_str().into()),
+            "sha256" => Some(hex::encode(token.sha256).into()),
+            _ => None,
+        });
+    }
+    if tokens.is_empty() {
+        let _ = write!(text, "\n# {}\n#{}\n", section.meaning, header(section));
+        for key in KEYS.iter().filter(|key| key.section() == section.path) {
+            let _ = writeln!(text, "#{} = \"\"", key.name());
         }
     }
 }
@@ -122,12 +126,16 @@ fn write_comment(text: &mut String, words: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Document, Engine, Keys, Limits, Listen, Network, Receipts, Template, Token, Wires};
+    use crate::document::{Document, Engine, Keys, Limits, Listen, Network, Receipts, Template, Wires};
+
+    fn clients(access: Access, tokens: Vec<Token>) -> Clients {
+        Clients { tokens, ..Clients::of(access) }
+    }
 
     fn draft() -> Draft {
         Draft {
             model: Model { name: "acme/tiny-1".to_owned(), aliases: Vec::new(), sha256: [7; 32], size_bytes: 131_072 },
-            clients: Clients { access: Access::Anyone, tokens: Vec::new() },
+            clients: clients(Access::Anyone, Vec::new()),
             context_tokens: None,
         }
     }
@@ -160,7 +168,7 @@ mod tests {
     fn tokens_aliases_and_context_are_written() {
         let mut draft = draft();
         draft.model.aliases = vec!["tiny".to_owned(), "t".to_owned()];
-        draft.clients = Clients { access: Access::Token, tokens: vec![token("alice", 1), token("ci", 2)] };
+        draft.clients = clients(Access::Token, vec![token("alice", 1), token("ci", 2)]);
         draft.context_tokens = Some(512);
         let document = parse(draft.to_toml().expect("an allowed draft").as_bytes()).expect("a document");
         assert_eq!((document.model, document.clients), (draft.model, draft.clients));

@@ -21,6 +21,8 @@ pub const SECTIONS: &[Section] = &[
     Section { path: "listen",           max: 1,   meaning: "Where the server listens, and the names in its certificate." },
     Section { path: "clients",          max: 1,   meaning: "Who may ask." },
     Section { path: "clients.tokens[]", max: 256, meaning: "One accepted bearer token; the document is public and holds only digests." },
+    Section { path: "clients.devices[]", max: 256, meaning: "One accepted device, which signs its requests on the envelope with a key of its own." },
+    Section { path: "clients.enrolments[]", max: 256, meaning: "One one-time token, which enrols the first device that shows it, for this boot." },
     Section { path: "limits",           max: 1,   meaning: "Guard rails: sizes, times, and the ranges of request parameters." },
     Section { path: "keys",             max: 1,   meaning: "The life of the keys that prompts are sealed to; a key of an epoch is wiped after its grace." },
     Section { path: "wires",            max: 1,   meaning: "Encrypted wires beside TLS, which are listed in the attestation report, and the shape of their traffic." },
@@ -73,11 +75,24 @@ pub const KEYS: &[Key] = &[
     Key { path: "listen.names", kind: List { item: Rule::HostName, max: 32 }, unit: "", presence: Default("[]"),
           meaning: "DNS names and IP addresses in the certificate, all different, beside localhost and 127.0.0.1." },
 
-    Key { path: "clients.access", kind: Choice(&["token", "anyone"]), unit: "", presence: Required,
-          meaning: "\"token\" asks for a bearer token of the list, \"anyone\" serves whoever reaches the port; there is no default." },
+    Key { path: "clients.access", kind: Choice(&["token", "device", "both", "anyone"]), unit: "", presence: Required,
+          meaning: "\"token\" asks for a bearer token of the list, \"device\" for the signature of a device's key (on the envelope, so nowhere \
+                    else), \"both\" for either, \"anyone\" serves whoever reaches the port; there is no default." },
+    Key { path: "clients.enrolment", kind: Choice(&["any", "list", "token"]), unit: "", presence: Default("\"list\""),
+          meaning: "Which devices are accepted: every one that signs, those of the list, or also those that show a one-time token. What was \
+                    enrolled is forgotten at a restart; a device shows its token again then." },
     Key { path: "clients.tokens[].name", kind: Text(Rule::TokenName), unit: "", presence: Required,
           meaning: "The operator's name for the token, different from the others; clients never send it." },
     Key { path: "clients.tokens[].sha256", kind: Text(Rule::Sha256), unit: "", presence: Required,
+          meaning: "SHA-256 of the whole token text, lth_ included, as lethe token new prints it." },
+
+    Key { path: "clients.devices[].name", kind: Text(Rule::TokenName), unit: "", presence: Required,
+          meaning: "The operator's name for the device, different from the others; clients never send it." },
+    Key { path: "clients.devices[].id", kind: Text(Rule::Sha256), unit: "", presence: Required,
+          meaning: "The device's id: SHA-256 over ed25519: or p256: and the bytes of its public key." },
+    Key { path: "clients.enrolments[].name", kind: Text(Rule::TokenName), unit: "", presence: Required,
+          meaning: "The operator's name for the token, different from the others." },
+    Key { path: "clients.enrolments[].sha256", kind: Text(Rule::Sha256), unit: "", presence: Required,
           meaning: "SHA-256 of the whole token text, lth_ included, as lethe token new prints it." },
 
     Key { path: "limits.body_bytes", kind: Integer { min: 1024, max: 64 << 20 }, unit: "bytes", presence: Default("1048576"),

@@ -154,6 +154,8 @@ fn certificate_names_are_all_different_as_certificates_compare_them() {
     assert_eq!(and("[listen]\naddress = \"0.0.0.0:0\"").expect_err("port 0").key(), Some("listen.address"));
 }
 
+const ACCESS: &str = "clients.access: not allowed; expected \"token\" or \"device\" or \"both\" or \"anyone\"";
+
 #[test]
 fn access_by_token_needs_tokens_and_access_for_anyone_has_none() {
     let token = |name: &str, byte: u8| {
@@ -174,8 +176,8 @@ fn access_by_token_needs_tokens_and_access_for_anyone_has_none() {
     );
     assert_eq!(by_token(&token("alice", 0)).expect_err("zero").key(), Some("clients.tokens[0].sha256"));
     assert_eq!(by_token(&token("al ice", 1)).expect_err("a space").key(), Some("clients.tokens[0].name"));
-    refused(with("\"anyone\"", "\"nobody\""), "clients.access: not allowed; expected \"token\" or \"anyone\"");
-    refused(with("access = \"anyone\"", ""), "clients.access: missing; expected \"token\" or \"anyone\"");
+    refused(with("\"anyone\"", "\"nobody\""), ACCESS);
+    refused(with("access = \"anyone\"", ""), &ACCESS.replace("not allowed", "missing"));
 
     let many = |count: u32| {
         (0..count)
@@ -184,6 +186,86 @@ fn access_by_token_needs_tokens_and_access_for_anyone_has_none() {
     };
     assert!(by_token(&many(256)).is_ok());
     refused(by_token(&many(257)), "clients.tokens: not allowed; expected at most 256 tables");
+}
+
+#[test]
+fn access_by_device_needs_the_envelope_and_the_lists_that_its_enrolment_names() {
+    let device = |name: &str, byte: u8| {
+        format!("[[clients.devices]]\nname = \"{name}\"\nid = \"{}\"\n", format!("{byte:02x}").repeat(32))
+    };
+    let token = |table: &str, name: &str, byte: u8| {
+        format!("[[clients.{table}]]\nname = \"{name}\"\nsha256 = \"{}\"\n", format!("{byte:02x}").repeat(32))
+    };
+    let access = |access: &str, enrolment: &str, lists: &str| {
+        let words = format!("access = \"{access}\"\nenrolment = \"{enrolment}\"");
+        let text = MINIMAL.replace("access = \"anyone\"", &words) + lists + "[wires]\nenvelope = true\n";
+        parse(text.as_bytes())
+    };
+    let (phone, once, bearer) = (device("phone", 1), token("enrolments", "once", 2), token("tokens", "alice", 3));
+    for (kind, enrolment, lists) in [
+        ("device", "any", String::new()),
+        ("device", "list", phone.clone()),
+        ("device", "token", once.clone()),
+        ("device", "token", phone.clone() + &once),
+        ("both", "any", bearer.clone()),
+        ("both", "list", bearer.clone() + &phone),
+    ] {
+        let document = access(kind, enrolment, &lists).expect("a document");
+        assert!(document.clients.access.takes_devices());
+        assert_eq!(document.clients.access.takes_tokens(), kind == "both");
+    }
+    for (kind, enrolment, lists, message) in [
+        (
+            "device",
+            "list",
+            String::new(),
+            "clients.devices: empty, while clients.enrolment = \"list\" needs at least one",
+        ),
+        (
+            "device",
+            "any",
+            phone.clone(),
+            "clients.devices: not empty, while clients.enrolment = \"any\" would ignore it",
+        ),
+        (
+            "device",
+            "token",
+            phone.clone(),
+            "clients.enrolments: empty, while clients.enrolment = \"token\" needs at least one",
+        ),
+        ("device", "any", once.clone(), "clients.enrolments: not empty, while clients.enrolment is not \"token\""),
+        (
+            "device",
+            "any",
+            bearer.clone(),
+            "clients.tokens: not empty, while clients.access = \"device\" would ignore it",
+        ),
+        ("both", "any", String::new(), "clients.tokens: empty, while clients.access = \"both\" needs at least one"),
+        ("anyone", "list", phone.clone(), "clients.devices: not empty, while clients.access lets no device in"),
+        ("anyone", "list", once.clone(), "clients.enrolments: not empty, while clients.access lets no device in"),
+        ("device", "list", phone.clone() + &phone, "clients.devices[1].name: the same as clients.devices[0].name"),
+        (
+            "device",
+            "list",
+            phone.clone() + &device("other", 1),
+            "clients.devices[1].id: the same as clients.devices[0].id",
+        ),
+        (
+            "device",
+            "token",
+            once.clone() + &token("enrolments", "more", 2),
+            "clients.enrolments[1].sha256: the same as clients.enrolments[0].sha256",
+        ),
+    ] {
+        refused(access(kind, enrolment, &lists), message);
+    }
+    assert_eq!(access("device", "list", &device("phone", 0)).expect_err("zero").key(), Some("clients.devices[0].id"));
+    assert_eq!(access("device", "some", "").expect_err("a word").key(), Some("clients.enrolment"));
+    let without = MINIMAL.replace("access = \"anyone\"", "access = \"device\"\nenrolment = \"any\"");
+    refused(
+        parse(without.as_bytes()),
+        "wires.envelope: off, while clients.access lets devices in, which have no other wire",
+    );
 }
 
 #[test]

@@ -66,20 +66,28 @@ fn write(value: &Value, text: &mut String) -> Result<(), JcsError> {
 /// RFC 8785 section 3.2.2.2.
 fn write_string(string: &str, text: &mut String) {
     text.push('"');
-    for character in string.chars() {
-        match character {
-            '"' => text.push_str("\\\""),
-            '\\' => text.push_str("\\\\"),
-            '\u{8}' => text.push_str("\\b"),
-            '\t' => text.push_str("\\t"),
-            '\n' => text.push_str("\\n"),
-            '\u{c}' => text.push_str("\\f"),
-            '\r' => text.push_str("\\r"),
-            '\0'..='\u{1f}' => text.push_str(&format!("\\u{:04x}", u32::from(character))),
-            _ => text.push(character),
-        }
+    // most strings are names and digests
+    let plain = string.bytes().all(|byte| byte >= b' ' && !matches!(byte, b'"' | b'\\'));
+    if plain {
+        text.push_str(string);
+    } else {
+        string.chars().for_each(|character| write_character(character, text));
     }
     text.push('"');
+}
+
+fn write_character(character: char, text: &mut String) {
+    match character {
+        '"' => text.push_str("\\\""),
+        '\\' => text.push_str("\\\\"),
+        '\u{8}' => text.push_str("\\b"),
+        '\t' => text.push_str("\\t"),
+        '\n' => text.push_str("\\n"),
+        '\u{c}' => text.push_str("\\f"),
+        '\r' => text.push_str("\\r"),
+        '\0'..='\u{1f}' => text.push_str(&format!("\\u{:04x}", u32::from(character))),
+        _ => text.push(character),
+    }
 }
 
 #[cfg(test)]

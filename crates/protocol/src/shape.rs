@@ -45,6 +45,11 @@ pub fn pad_json(document: &mut Vec<u8>, size: usize) {
     }
 }
 
+/// Pads a message in Binary HTTP to its bucket with zeros, which mean nothing behind it (RFC 9292 section 3.8).
+pub fn pad_message(message: &mut Vec<u8>) {
+    message.resize(bucket(message.len()), 0);
+}
+
 /// Takes the next frame of exactly `size` bytes from the events that are ready, or a frame of padding where none are.
 ///
 /// A frame may end in the middle of an event; the next one goes on there. `ready` holds whole events when it is filled, so
@@ -101,6 +106,28 @@ mod tests {
         assert_eq!(serde_json::from_slice::<serde_json::Value>(&document).expect("JSON"), before);
         pad_json(&mut document, 10);
         assert_eq!(document.len(), 512);
+    }
+
+    #[test]
+    fn a_padded_message_is_the_same_message() {
+        use crate::bhttp::{Limits, Request};
+        let head = crate::bhttp::RequestHead {
+            method: "POST".to_owned(),
+            scheme: "https".to_owned(),
+            path: "/".to_owned(),
+            ..Default::default()
+        };
+        for length in [1, 400, 600, 20_000] {
+            let request = Request { head: head.clone(), content: vec![7; length], ..Request::default() };
+            for mut message in [request.encode(), request.encode_indeterminate()] {
+                let size = bucket(message.len());
+                pad_message(&mut message);
+                assert_eq!(message.len(), size);
+                assert_eq!(Request::decode(&message, Limits::default()).as_ref(), Ok(&request));
+                message.push(1);
+                assert!(Request::decode(&message, Limits::default()).is_err(), "padding is zeros");
+            }
+        }
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use base64::Engine as _;
 use ed25519_dalek::{Signer as _, SigningKey};
-use protocol::envelope::{Device, DeviceAlgorithm, DeviceSigner, EnvelopeKey, Request};
+use protocol::envelope::{Device, DeviceAlgorithm, DeviceSigner, EnvelopeKey, Message, Request};
 use protocol::hpke::{Kem, SecretKey};
 use protocol::legacy::{LegacyKeys, SigningAlgorithm};
 use protocol::receipt::event::{Launch, Model, Prompt, Sampling, Transport, Usage};
@@ -52,7 +53,9 @@ fn the_envelopes_vectors_are_on_the_page() {
     let request = Request { content, rid: "AAECAwQFBgcICQoL", ts: 1_790_000_000, device: Some(device) };
     let (message, _) = envelope::seal(&key.published(), &request, &mut exactly(vec![0x14; 32])).expect("sealed");
     let mut reply = envelope::open(&[&key], &message).expect("opened").reply;
-    let (first, second) = ("data: {\"n\":1}\n\n", "data: [DONE]\n\n");
+    let events = [("data: {\"n\":1}\n\n", false), ("data: [DONE]\n\n", false), ("{\"api_version\":\"aci/1\"}", true)];
+    let answer = events
+        .map(|(text, last)| json!({"plaintext": text, "event": reply.event(text.as_bytes(), last).expect("sealed")}));
     let vectors = json!({
         "secret_key": hex::encode([0x13; 32]),
         "key": key.published(),
@@ -61,12 +64,27 @@ fn the_envelopes_vectors_are_on_the_page() {
         "enrolment": "one-time-token",
         "plaintext": String::from_utf8_lossy(content),
         "request": serde_json::from_slice::<Value>(&message.to_json()).expect("JSON"),
-        "answer": [
-            {"plaintext": first, "event": reply.event(first.as_bytes(), false).expect("sealed")},
-            {"plaintext": second, "event": reply.event(second.as_bytes(), true).expect("sealed")},
-        ],
+        "signed_by_device": message.signed_by_device(),
+        "device_id": hex::encode(message.device().expect("signed").expect("a device").id()),
+        "p256_device": p256_device(&message),
+        "answer": answer,
     });
     documented("envelope", &vectors);
+}
+
+/// The same request signed with P-256: the member, its key's secret and its id.
+fn p256_device(message: &Message) -> Value {
+    let secret = p256::ecdsa::SigningKey::from_slice(&[0x17; 32]).expect("a key");
+    let key = secret.verifying_key().to_sec1_point(false).as_bytes().to_vec();
+    let signature: p256::ecdsa::Signature = secret.sign(message.signed_by_device().as_bytes());
+    let b64u = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let member = json!({"alg": "p256", "key": b64u(&key), "signature": b64u(&signature.to_bytes())});
+    let mut request: Value = serde_json::from_slice(&message.to_json()).expect("JSON");
+    request["device"] = member.clone();
+    let request = Message::parse(request.to_string().as_bytes()).expect("a message");
+    let device = request.device().expect("the signature verifies").expect("a device");
+    assert_eq!((device.algorithm, &device.key), (DeviceAlgorithm::P256, &key));
+    json!({"secret_key": hex::encode([0x17; 32]), "device": member, "device_id": hex::encode(device.id())})
 }
 
 fn digest(text: &str) -> Sha256Digest {

@@ -129,6 +129,20 @@ fn a_receipt_verifies_in_any_json_encoding_and_its_events_are_read() {
 }
 
 #[test]
+fn a_receipt_as_a_fields_value_is_printable_ascii_and_the_same_receipt() {
+    let keyset = keyset();
+    let head = Head { model: Some("a\u{7f}\u{e9}\u{1f600}\n\"\\".to_owned()), ..head(&keyset) };
+    let digest = keyset.digest().expect("digest");
+    let receipt = Draft::new(head.clone(), digest).sign(digest, &key()).expect("signed");
+    let field = receipt.field();
+    assert!(field.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{field}");
+    assert!(field.contains(r#""a\u007f\u00e9\ud83d\ude00\n\"\\""#), "{field}");
+    let verified = Verified::check(field.as_bytes(), &keyset).expect("it verifies");
+    assert_eq!((verified.head(), verified.digest()), (&head, receipt.digest()));
+    assert!(Verified::check(field.replace("u00e9", "u00e8").as_bytes(), &keyset).is_err());
+}
+
+#[test]
 fn a_receipt_is_of_its_own_request_and_response_only() {
     let verified = verified(&receipt(&mut Chain::default(), "request"));
     assert_eq!(verified.check_exchange(digest("request"), digest("response")), Ok(()));

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use deployment::{Access, Document, DocumentError, Network};
+use deployment::{Access, Clients, Document, DocumentError, Enrolment, Network};
 use serde_json::json;
 
 use super::{like, read_document, without_indices};
@@ -64,11 +64,7 @@ fn render_faults(file: &Path, faults: &[DocumentError]) -> String {
 
 fn render(file: &Path, document: &Document) -> String {
     let (model, engine) = (&document.model, &document.engine);
-    let access = match (document.clients.access, document.clients.tokens.len()) {
-        (Access::Anyone, _) => "anyone who reaches the port".to_owned(),
-        (Access::Token, 1) => "1 bearer token".to_owned(),
-        (Access::Token, tokens) => format!("{tokens} bearer tokens"),
-    };
+    let access = access(&document.clients);
     let network = match &document.network {
         Network::Dhcp => "DHCP".to_owned(),
         Network::Static { address, prefix_bits, .. } => format!("{address}/{prefix_bits}"),
@@ -84,6 +80,26 @@ fn render(file: &Path, document: &Document) -> String {
         engine.context_tokens,
         document.listen.address,
     )
+}
+
+fn access(clients: &Clients) -> String {
+    let tokens = match clients.tokens.len() {
+        1 => "1 bearer token".to_owned(),
+        tokens => format!("{tokens} bearer tokens"),
+    };
+    let devices = match clients.enrolment {
+        Enrolment::Any => "any device".to_owned(),
+        Enrolment::List => format!("{} devices", clients.devices.len()),
+        Enrolment::Token => {
+            format!("{} devices and {} enrolment tokens", clients.devices.len(), clients.enrolments.len())
+        }
+    };
+    match clients.access {
+        Access::Anyone => "anyone who reaches the port".to_owned(),
+        Access::Token => tokens,
+        Access::Device => devices,
+        Access::Both => format!("{tokens}, {devices}"),
+    }
 }
 
 fn render_json(bytes: &[u8], document: Option<&Document>, faults: &[DocumentError]) -> serde_json::Value {

@@ -71,8 +71,8 @@ fn write(args: &Args, progress: Progress) -> anyhow::Result<String> {
     let draft = Draft {
         model: Model { name, aliases: args.aliases.clone(), sha256, size_bytes },
         clients: Clients {
-            access: if args.anyone { Access::Anyone } else { Access::Token },
             tokens: args.token.clone(),
+            ..Clients::of(if args.anyone { Access::Anyone } else { Access::Token })
         },
         context_tokens: header.and_then(|header| context(header.context_length)),
     };

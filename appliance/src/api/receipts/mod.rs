@@ -3,7 +3,7 @@
 mod account;
 mod ledger;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -51,6 +51,18 @@ impl Receipts {
     }
 }
 
+/// The receipt of an answer that carries it: empty until the last byte is known, and for good where there is none.
+#[derive(Clone, Default)]
+pub struct Slip(Arc<OnceLock<String>>);
+
+impl Slip {
+    /// The receipt in printable ASCII.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+}
+
 /// Sees to the receipt of an answer: the header now, the receipt when the last byte is known.
 ///
 /// Nobody in particular gets receipts for answers only: refusals are free, and would push out what others want to fetch.
@@ -71,9 +83,9 @@ pub(super) fn witnessed(
     }
     let id = format!("rcpt-{}", hex::encode(random));
     answer.headers.extend(HeaderValue::try_from(&id).ok().map(|id| (HeaderName::from_static(RECEIPT_ID_HEADER), id)));
-    let (state, account) = (Arc::clone(state), Arc::clone(account));
+    let (state, account, slip) = (Arc::clone(state), Arc::clone(account), answer.slip.clone());
     let pending =
-        Pending { state, call: call.clone(), id, account, request, answered: answer.status == StatusCode::OK };
+        Pending { state, call: call.clone(), id, account, request, answered: answer.status == StatusCode::OK, slip };
     answer.body = match answer.body {
         AnswerBody::Whole(body) => {
             pending.file(Sha256Digest::of(&body), true);
@@ -94,6 +106,7 @@ struct Pending {
     account: Arc<Account>,
     request: Sha256Digest,
     answered: bool,
+    slip: Slip,
 }
 
 impl Pending {
@@ -124,6 +137,10 @@ impl Pending {
         });
         let key = identity.receipt();
         let Ok(receipt) = sign(draft, chain, response, key) else { return };
+        if matches!(self.call.wire, Wire::Sealed { carries_receipt: true, .. }) {
+            // set once: this takes the place of itself
+            let _ = self.slip.0.set(receipt.field());
+        }
         let complete = self.answered && to_the_end && facts.usage.is_some();
         let kept = Kept::new(&receipt, self.call.tenant, complete.then_some((self.request, response)));
         ledger.file(self.id, facts.chat_id, kept, Instant::now());

@@ -37,7 +37,7 @@ pub(in super::super) async fn answer(state: &Arc<State>, mut call: Call, key: &s
     let Ok((nonce, sealer)) = opened.reply.start(&mut random()) else { return ApiError::Internal.into() };
     let mut content = opened.content;
     body.bytes = Zeroizing::new(std::mem::take(&mut *content));
-    call.wire = Wire::Sealed { name: "ehbp", message, pads_body: true, path: None };
+    call.wire = Wire::Sealed { name: "ehbp", message, pads_body: true, path: None, carries_receipt: false };
     let mut answer = plain(state, call, body).await;
     answer
         .headers

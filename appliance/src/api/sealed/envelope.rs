@@ -4,16 +4,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use ::http::StatusCode;
-use deployment::Shape;
+use deployment::{Enrolment, Shape};
 use hyper::body::Bytes;
 use protocol::envelope::{AnswerSealer, EnvelopeKey, KeyPage, Message, Opened, jwks as key_set, open as open_message};
-use protocol::shape::{bucket, pad_events};
+use protocol::receipt::RECEIPT_BUCKET;
+use protocol::shape::{bucket, pad_json};
 use protocol::{Refusal, Sha256Digest};
 use zeroize::Zeroizing;
 
 use super::super::answer::{Answer, AnswerBody, AnswerStream, Bodied, no_query, plain, refused};
-use super::super::call::{Call, Wire};
+use super::super::call::{Call, Tenant, Wire};
 use super::super::error::ApiError;
+use super::super::receipts::Slip;
 use super::super::route::Route;
 use super::super::state::{State, unix_seconds};
 use super::{gathered, in_time, once, refuse};
@@ -39,47 +41,79 @@ pub(in super::super) fn jwks(state: &State, query: Option<&str>) -> Result<Answe
 
 /// `POST /api/chat`: opens the envelope, answers the chat request inside, and seals the answer.
 pub(in super::super) async fn answer(state: &Arc<State>, mut call: Call, mut body: Bodied) -> Answer {
-    let message = Sha256Digest::of(&body.bytes);
-    let opened = match open(state, &body.bytes) {
+    let digest = Sha256Digest::of(&body.bytes);
+    let (opened, device) = match open(state, &mut call, &body.bytes) {
         Ok(opened) => opened,
         Err(refused) => return refused,
     };
     let Opened { mut content, reply, .. } = opened;
     body.bytes = Zeroizing::new(std::mem::take(&mut *content));
     call.route = Route::Chat;
-    call.wire = Wire::Sealed { name: "envelope", message, pads_body: true, path: Some(PATH) };
-    let inner = match no_query(call.query.as_deref()) {
+    let (pads_body, path) = (true, Some(PATH));
+    call.wire = Wire::Sealed { name: "envelope", message: digest, pads_body, path, carries_receipt: true };
+    let inner = match device.and_then(|()| no_query(call.query.as_deref())) {
         Ok(()) => plain(state, call, body).await,
         Err(error) => refused(state, &call, Sha256Digest::of(&body.bytes), error),
     };
     seal(state, inner, reply).await
 }
 
-/// Reads, dates, opens and counts a message.
-fn open(state: &State, body: &[u8]) -> Result<Opened, Answer> {
+/// Reads, dates, opens and counts a message. What is wrong with its device and shows only then is for the sealed answer.
+fn open(state: &State, call: &mut Call, body: &[u8]) -> Result<(Opened, Result<(), ApiError>), Answer> {
     let unopened = |refusal: Refusal| refuse::unopened(refusal, state.limits().body_bytes);
     let message = Message::parse(body).map_err(unopened)?;
     in_time(state, message.ts()).map_err(refuse::of)?;
+    // a wrong signature is refused, be a device needed or not
+    let device = message.device().map_err(unopened)?.map(|device| device.id());
+    let enrols = shown(state, call, device, message.wants_enrolment())?;
     let live = state.identity().live();
     let keys: Vec<&EnvelopeKey> = live.all().map(|epoch| epoch.envelope()).collect();
     let opened = open_message(&keys, &message).map_err(unopened)?;
     let epoch = live.all().find(|epoch| epoch.envelope().kid == message.kid()).ok_or(ApiError::Internal)?;
     once(state, epoch, "envelope", &opened.enc)?;
     once(state, epoch, "envelope-rid", message.rid().as_bytes())?;
-    Ok(opened)
+    let token = opened.enrolment.as_ref().map_or(&[][..], |token| token.as_slice());
+    let enrolled = match enrols {
+        None => Ok(()),
+        Some(device) => {
+            state.devices().enrol(state.clients(), device, token).map(|()| call.tenant = Tenant(Some(device)))
+        }
+    };
+    Ok((opened, enrolled))
 }
 
-/// Seals an answer as events, or in one body where the document says so. What the answer says is inside alone: the status outside is
-/// always the same.
+/// Admits the device, where the request has no token and the document lets devices in; gives the one that has to enrol first.
+fn shown(
+    state: &State,
+    call: &mut Call,
+    device: Option<[u8; 32]>,
+    wants_enrolment: bool,
+) -> Result<Option<[u8; 32]>, ApiError> {
+    if call.tenant.0.is_some() || !state.clients().access.takes_devices() {
+        return Ok(None);
+    }
+    match device {
+        Some(device) if state.devices().knows(state.clients(), &device) => {
+            call.tenant = Tenant(Some(device));
+            Ok(None)
+        }
+        Some(device) if wants_enrolment && state.clients().enrolment == Enrolment::Token => Ok(Some(device)),
+        _ => Err(ApiError::DeviceRefused),
+    }
+}
+
+/// Seals an answer as events, or all of them in one body where the document says so. What the answer says is inside alone: the
+/// status outside is always the same.
 async fn seal(state: &State, inner: Answer, mut reply: AnswerSealer) -> Answer {
     let headers = inner.headers.into_iter().filter(|(name, _)| name.as_str().starts_with("x-")).collect::<Vec<_>>();
-    let padding = state.wires().shape != Shape::Off;
+    let (padding, slip) = (state.wires().shape != Shape::Off, inner.slip);
     let mut answer = if state.wires().envelope_streaming {
-        Answer::events(Box::new(SealedStream { body: Some(inner.body), padding, reply }))
+        Answer::events(Box::new(SealedStream { body: Some(inner.body), ended: false, padding, slip, reply }))
     } else {
-        match reply.seal(&gathered(inner.body).await, true) {
-            Ok(event) => Answer::of_json(StatusCode::OK, event.into()),
-            Err(_) => ApiError::Internal.into(),
+        let content = gathered(inner.body).await;
+        match (reply.seal(&content, false), reply.seal(&last(&slip, padding), true)) {
+            (Ok(answer), Ok(receipt)) => Answer::of_json(StatusCode::OK, format!("[{answer},{receipt}]").into()),
+            _ => ApiError::Internal.into(),
         }
     };
     for (name, value) in headers {
@@ -90,10 +124,22 @@ async fn seal(state: &State, inner: Answer, mut reply: AnswerSealer) -> Answer {
     answer
 }
 
-/// Sealed events. The last one is marked; it is padding alone behind a stream, whose end comes after its last event.
+/// The content of the last event: the receipt, or nothing where there is none; of one size where answers are padded.
+fn last(slip: &Slip, padding: bool) -> Vec<u8> {
+    let mut receipt = slip.text().unwrap_or_default().as_bytes().to_vec();
+    if padding {
+        let size = bucket(receipt.len().max(RECEIPT_BUCKET));
+        pad_json(&mut receipt, size);
+    }
+    receipt
+}
+
+/// Sealed events: the answer's, and the last one with the receipt.
 struct SealedStream {
     body: Option<AnswerBody>,
+    ended: bool,
     padding: bool,
+    slip: Slip,
     reply: AnswerSealer,
 }
 
@@ -101,13 +147,20 @@ impl SealedStream {
     fn event(&mut self, content: &[u8], last: bool) -> Poll<Option<Bytes>> {
         Poll::Ready(self.reply.event(content, last).ok().map(Bytes::from))
     }
+
+    fn last(&mut self) -> Poll<Option<Bytes>> {
+        self.ended = true;
+        let receipt = last(&self.slip, self.padding);
+        self.event(&receipt, true)
+    }
 }
 
 impl AnswerStream for SealedStream {
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
         match self.body.take() {
-            None => Poll::Ready(None),
-            Some(AnswerBody::Whole(body)) => self.event(&body, true),
+            None if self.ended => Poll::Ready(None),
+            None => self.last(),
+            Some(AnswerBody::Whole(body)) => self.event(&body, false),
             Some(AnswerBody::Stream(mut stream)) => match stream.poll_next(context) {
                 Poll::Pending => {
                     self.body = Some(AnswerBody::Stream(stream));
@@ -117,13 +170,7 @@ impl AnswerStream for SealedStream {
                     self.body = Some(AnswerBody::Stream(stream));
                     self.event(&piece, false)
                 }
-                Poll::Ready(None) => {
-                    let mut end = Vec::new();
-                    if self.padding {
-                        pad_events(&mut end, bucket(0));
-                    }
-                    self.event(&end, true)
-                }
+                Poll::Ready(None) => self.last(),
             },
         }
     }

@@ -9,6 +9,7 @@ use hyper::body::Bytes;
 use protocol::bhttp::{self, BhttpError, Field, Limits, write_content, write_end, write_response_head};
 use protocol::hpke::{Unsealable, Wiped};
 use protocol::ohttp::{self, ChunkSealer, ChunkedReply, GatewayKey, Reply, open_chunked_request, open_request};
+use protocol::receipt::{IN_TRAILER, RECEIPT_BUCKET, RECEIPT_FIELD};
 use protocol::shape::bucket;
 use protocol::{Sha256Digest, date};
 use zeroize::Zeroizing;
@@ -18,6 +19,7 @@ use super::super::body::check_declared;
 use super::super::call::{Body, Call, Wire};
 use super::super::error::ApiError;
 use super::super::http::common_headers;
+use super::super::receipts::Slip;
 use super::super::route::route;
 use super::super::state::State;
 use super::{gathered, in_time, once, random, refuse};
@@ -56,8 +58,7 @@ pub(in super::super) async fn answer(state: &Arc<State>, call: Call, chunked: bo
     // the sealed bytes are done with; their place in memory is the content's now
     body.bytes = Zeroizing::default();
     let name = if chunked { "ohttp-chunked" } else { "ohttp" };
-    let wire = Wire::Sealed { name, message, pads_body: false, path: None };
-    let inner = match inside(state, &call, wire, content) {
+    let inner = match inside(state, &call, (name, message), content) {
         Ok((inner, bytes, Ok(()))) => {
             let bodied = Bodied { bytes, place: body.place };
             plain(state, inner, bodied).await
@@ -90,7 +91,12 @@ fn open(state: &State, chunked: bool, message: &[u8]) -> Result<(Wiped, Sealing)
 type Inside = (Call, Zeroizing<Vec<u8>>, Result<(), ApiError>);
 
 /// Reads the request inside and admits it as any other; wires do not nest.
-fn inside(state: &State, outer: &Call, wire: Wire, content: Wiped) -> Result<Inside, ApiError> {
+fn inside(
+    state: &State,
+    outer: &Call,
+    (name, message): (&'static str, Sha256Digest),
+    content: Wiped,
+) -> Result<Inside, ApiError> {
     let limit = state.limits().body_bytes;
     let limits = Limits { head: HEAD_BYTES, content: usize::try_from(limit).unwrap_or(usize::MAX) };
     let request = bhttp::Request::decode(&content, limits).map_err(|error| match error {
@@ -113,6 +119,8 @@ fn inside(state: &State, outer: &Call, wire: Wire, content: Wiped) -> Result<Ins
     if route.is_sealed() {
         return Err(ApiError::NoSuchRoute);
     }
+    let carries_receipt = headers.get(RECEIPT_FIELD).is_some_and(|value| value == IN_TRAILER);
+    let wire = Wire::Sealed { name, message, pads_body: false, path: None, carries_receipt };
     let call = Call::admit(state, outer.id, route, query, &headers, wire)?;
     let checked = match call.body(&headers, false) {
         Ok(Body::None) => Ok(()),
@@ -136,17 +144,18 @@ fn header_map(fields: &[Field]) -> Result<HeaderMap, ApiError> {
 
 /// Seals an answer: a stream as it is made where the form allows it, everything else in one piece.
 async fn seal(state: &State, call: &Call, sealing: Sealing, inner: Answer) -> Answer {
-    let Answer { status, mut headers, body } = inner;
+    let Answer { status, mut headers, body, slip } = inner;
     headers.extend(common_headers(state, call.id));
     let fields = headers.iter().map(|(name, value)| Field::new(name.as_str(), value.as_bytes())).collect();
     let head = bhttp::ResponseHead { status: status.as_u16(), fields };
     match sealing {
         Sealing::Whole(reply) => {
-            let response = bhttp::Response { head, content: gathered(body).await, trailers: Vec::new() };
-            let sealed = reply.seal(&padded(state, response.encode()), &mut random());
+            let content = gathered(body).await;
+            let response = bhttp::Response { head, content, trailers: trailers(&slip) };
+            let sealed = reply.seal(&padded(state, response.encode(), &slip), &mut random());
             sealed.map_or_else(|_| ApiError::Internal.into(), |sealed| of_type(ohttp::RESPONSE_TYPE, sealed.into()))
         }
-        Sealing::Chunked(reply) => match seal_chunked(state, &head, body, reply) {
+        Sealing::Chunked(reply) => match seal_chunked(state, &head, body, slip, reply) {
             Ok(body) => {
                 let mut answer = of_type(ohttp::CHUNKED_RESPONSE_TYPE, Bytes::new());
                 // for proxies that would gather the answer before they pass it on
@@ -165,10 +174,15 @@ fn of_type(kind: &'static str, body: Bytes) -> Answer {
     answer
 }
 
-/// Zeros after a message mean nothing (RFC 9292 section 3.8) and hide its length.
-fn padded(state: &State, mut message: Vec<u8>) -> Vec<u8> {
+/// Zeros after a message mean nothing (RFC 9292 section 3.8) and hide its length, and a receipt's.
+fn pad(message: &mut Vec<u8>, slip: &Slip) {
+    let least = if slip.text().is_some() { RECEIPT_BUCKET } else { 0 };
+    message.resize(bucket(message.len().max(least)), 0);
+}
+
+fn padded(state: &State, mut message: Vec<u8>, slip: &Slip) -> Vec<u8> {
     if state.wires().shape != Shape::Off {
-        message.resize(bucket(message.len()), 0);
+        pad(&mut message, slip);
     }
     message
 }
@@ -177,6 +191,7 @@ fn seal_chunked(
     state: &State,
     head: &bhttp::ResponseHead,
     body: AnswerBody,
+    slip: Slip,
     reply: ChunkedReply,
 ) -> Result<AnswerBody, Unsealable> {
     let (mut sealed, mut sealer) = reply.start(&mut random())?;
@@ -185,15 +200,21 @@ fn seal_chunked(
     match body {
         AnswerBody::Whole(content) => {
             write_content(&content, &mut message);
-            write_end(&[], &mut message);
-            sealer.finish(&padded(state, message), &mut sealed)?;
+            write_end(&trailers(&slip), &mut message);
+            sealer.finish(&padded(state, message, &slip), &mut sealed)?;
             Ok(AnswerBody::Whole(sealed.into()))
         }
         AnswerBody::Stream(inner) => {
             sealer.seal(&message, &mut sealed)?;
-            Ok(AnswerBody::Stream(Box::new(SealedStream { first: Some(sealed.into()), inner, sealer: Some(sealer) })))
+            let (first, sealer, padding) = (Some(sealed.into()), Some(sealer), state.wires().shape != Shape::Off);
+            Ok(AnswerBody::Stream(Box::new(SealedStream { first, inner, sealer, slip, padding })))
         }
     }
+}
+
+/// The trailer section: the receipt, where the answer carries it.
+fn trailers(slip: &Slip) -> Vec<Field> {
+    slip.text().map(|receipt| Field::new(RECEIPT_FIELD, receipt)).into_iter().collect()
 }
 
 /// A stream whose pieces leave as sealed chunks. A stream that is dropped has no final chunk, and no client takes it for whole.
@@ -201,6 +222,8 @@ struct SealedStream {
     first: Option<Bytes>,
     inner: Box<dyn AnswerStream>,
     sealer: Option<ChunkSealer>,
+    slip: Slip,
+    padding: bool,
 }
 
 impl AnswerStream for SealedStream {
@@ -222,7 +245,10 @@ impl AnswerStream for SealedStream {
                 outcome
             }
             Poll::Ready(None) => {
-                write_end(&[], &mut message);
+                write_end(&trailers(&self.slip), &mut message);
+                if self.padding && self.slip.text().is_some() {
+                    pad(&mut message, &self.slip);
+                }
                 sealer.finish(&message, &mut sealed)
             }
         };

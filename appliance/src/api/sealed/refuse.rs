@@ -42,9 +42,8 @@ pub(super) fn unopened(refusal: Refusal, limit: u64) -> Answer {
     match refusal {
         Refusal::UnknownKey => unknown_key(),
         Refusal::TooLong => ApiError::TooLarge { limit }.into(),
-        Refusal::Undecryptable | Refusal::Malformed | Refusal::Signature | Refusal::Rollback => {
-            ApiError::Undecryptable.into()
-        }
+        Refusal::Signature => ApiError::DeviceRefused.into(),
+        Refusal::Undecryptable | Refusal::Malformed | Refusal::Rollback => ApiError::Undecryptable.into(),
     }
 }
 

@@ -31,10 +31,10 @@ pub struct Device {
 }
 
 impl Device {
-    /// SHA-256 over algorithm and key, in lower-case hexadecimal: the device's name in lists and rate limits.
+    /// SHA-256 over algorithm, `:` and key: the device's name in lists, in lower-case hexadecimal there.
     #[must_use]
-    pub fn id(&self) -> String {
-        hex::encode(Sha256::digest([self.algorithm.name().as_bytes(), b":", &self.key].concat()))
+    pub fn id(&self) -> [u8; 32] {
+        Sha256::digest([self.algorithm.name().as_bytes(), b":", &self.key].concat()).into()
     }
 
     /// Checks a signature.

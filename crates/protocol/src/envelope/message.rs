@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answer::{AnswerOpener, AnswerSealer};
-use super::device::{Device, DeviceSigner, Member};
+use super::device::{Device, DeviceSigner, Member, signed};
 use super::keys::{EnvelopeKey, PublishedKey};
 use super::{AEAD, INFO, decode, encode, is_kid, is_rid};
 use crate::hpke::{CryptoRng, Kem, Unsealable, Wiped, receive, send};
@@ -63,6 +63,18 @@ impl Message {
     /// [`Refusal::Signature`] where the signature is not that device's, [`Refusal::Malformed`].
     pub fn device(&self) -> Result<Option<Device>, Refusal> {
         self.device.as_ref().map(|member| member.check(self)).transpose()
+    }
+
+    /// Whether the device that signed the request wants to be enrolled.
+    #[must_use]
+    pub fn wants_enrolment(&self) -> bool {
+        self.device.as_ref().is_some_and(|device| device.enrolment.is_some())
+    }
+
+    /// What a device signs: `lethe envelope device v1`, a line feed, and the canonical form of {aad, enc, kid, rid, ts}.
+    #[must_use]
+    pub fn signed_by_device(&self) -> String {
+        signed(self)
     }
 
     /// The request as JSON.

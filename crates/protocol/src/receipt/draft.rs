@@ -57,7 +57,7 @@ impl Draft {
     /// [`JcsError`] where an event has a number that is no integer of 53 bits.
     pub fn sign(mut self, response: Sha256Digest, key: &ReceiptKey) -> Result<Receipt, JcsError> {
         self.events.push(body(event::RESPONSE_RETURNED, response));
-        let mut document = json!({
+        let document = json!({
             "api_version": API_VERSION,
             "receipt_id": self.head.receipt_id,
             "chat_id": self.head.chat_id,
@@ -69,11 +69,13 @@ impl Draft {
             "event_log": self.events,
             "key_id": key.id(),
         });
-        let signature = key.sign(jcs::canonical(&document)?.as_bytes());
-        if let Value::Object(members) = &mut document {
-            members.insert("signature".to_owned(), hex::encode(signature).into());
-        }
-        Ok(Receipt { json: jcs::canonical(&document)? })
+        let mut json = jcs::canonical(&document)?;
+        let signature = hex::encode(key.sign(json.as_bytes()));
+        // its place in the canonical form is before the last member, whose value needs no escape
+        let last = format!(",\"workload_keyset_digest\":\"{}\"}}", self.head.workload_keyset_digest);
+        json.truncate(json.len().saturating_sub(last.len()));
+        json.push_str(&format!(",\"signature\":\"{signature}\"{last}"));
+        Ok(Receipt { json })
     }
 }
 

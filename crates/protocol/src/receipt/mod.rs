@@ -3,12 +3,14 @@
 //! A server fills a [`Draft`] and signs it; anybody checks the [`Verified`] one against a keyset, years later and offline.
 //! Our own events are in [`event`]; `docs/protocol.md` has vectors.
 
+mod carried;
 mod chain;
 mod draft;
 pub mod event;
 mod key;
 mod verify;
 
+pub use carried::{IN_TRAILER, RECEIPT_BUCKET, RECEIPT_FIELD};
 pub use chain::{Chain, ChainError, follows};
 pub use draft::{Draft, Head, Receipt};
 pub use key::ReceiptKey;
