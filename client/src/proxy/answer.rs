@@ -5,7 +5,7 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-use super::guard::Stranger;
+use super::{guard::Stranger, relay::Failure};
 use crate::{
     connection::BoxError,
     error::{Error, NetworkError, Refusal},
@@ -43,9 +43,26 @@ pub fn stranger(stranger: Stranger) -> Response<LocalBody> {
     error_answer(status, "invalid_request_error", code, &stranger.to_string())
 }
 
-/// The answer when the appliance could not be asked. Nothing here comes from the appliance's own words.
+/// The answer to a request that no node answered. Nothing here comes from an appliance's own words.
 #[must_use]
-pub fn unreachable(error: &Error) -> Response<LocalBody> {
+pub fn failure(failure: &Failure) -> Response<LocalBody> {
+    let (status, code) = match failure {
+        Failure::Node(error) => return unreachable(error),
+        Failure::NoNode(_) => (StatusCode::SERVICE_UNAVAILABLE, "no_node_available"),
+        Failure::Budget { .. } => (StatusCode::GATEWAY_TIMEOUT, "budget_exceeded"),
+    };
+    let mut answer = error_answer(status, "upstream_error", code, &format!("lethe proxy: {failure}"));
+    if let Failure::NoNode(nobody) = failure {
+        let seconds = nobody.retry_after.as_secs_f32().ceil().max(1.0);
+        if let Ok(value) = HeaderValue::try_from(seconds.to_string()) {
+            answer.headers_mut().insert(header::RETRY_AFTER, value);
+        }
+    }
+    answer
+}
+
+/// The answer when the appliance could not be asked.
+fn unreachable(error: &Error) -> Response<LocalBody> {
     let (status, code) = match error {
         Error::Refused(Refusal::Pin(_)) => (StatusCode::BAD_GATEWAY, "appliance_key_changed"),
         Error::Refused(_) => (StatusCode::BAD_GATEWAY, "appliance_not_verified"),

@@ -5,6 +5,7 @@ mod chat;
 mod check;
 mod fake;
 mod hardware;
+mod nodes;
 mod program;
 mod proxy;
 mod releases;
