@@ -15,6 +15,7 @@ mod passing;
 mod relay;
 mod server;
 mod status;
+mod translating;
 mod watch;
 
 pub use breaker::{Breaker, BreakerSettings, BreakerState, Entry};
@@ -25,3 +26,4 @@ pub use nodes::{Balance, Missing, NoNode, NodeSettings, Nodes};
 pub use passing::Passing;
 pub use relay::Failure;
 pub use server::{Door, Proxy, Settings};
+pub use translating::Api;

@@ -21,6 +21,7 @@ use super::{
     headers,
     nodes::Nodes,
     relay::Failure,
+    translating::{self, Api},
 };
 use crate::{appliance::Call, error::UsageError};
 
@@ -143,6 +144,9 @@ impl Proxy {
 
     async fn route(&self, request: Request<Incoming>, from_page: bool) -> Response<LocalBody> {
         let path = request.uri().path();
+        if let Some(api) = Api::of(request.method(), path) {
+            return translating::answer(&self.nodes, api, request).await;
+        }
         match (request.method(), path) {
             (&Method::OPTIONS, _) if from_page => preflight(),
             (&Method::GET, "/lethe/status") => answer::json_answer(StatusCode::OK, &self.nodes.status()),
@@ -196,7 +200,9 @@ fn preflight() -> Response<LocalBody> {
     let mut answer = answer::json_answer(StatusCode::OK, &serde_json::json!({}));
     let headers = answer.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers
-        .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, accept"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type, accept, x-api-key, anthropic-version"),
+    );
     answer
 }

@@ -11,6 +11,7 @@ mod proxy;
 mod releases;
 mod reply;
 mod tpm2;
+mod translations;
 mod unix;
 mod vendors;
 mod verify;

@@ -307,7 +307,8 @@ async fn the_proxy_says_loudly_which_node_is_not_verified() {
     assert!(said.contains(&format!("warning: {} is NOT verified", bad.url())), "{said}");
     assert!(said.contains("error: the TLS key of this connection is not in the attested keyset"), "{said}");
     assert!(said.contains("forwards to"));
-    let output = lethe(&["proxy", "--allow-no-tee", "--all", "--listen", "127.0.0.1:0", &good.url(), &bad.url()], "").await;
+    let output =
+        lethe(&["proxy", "--allow-no-tee", "--all", "--listen", "127.0.0.1:0", &good.url(), &bad.url()], "").await;
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains(&bad.url()));
 }
