@@ -4,6 +4,7 @@
 pub mod build;
 pub mod cli;
 pub mod config;
+pub mod digest;
 pub mod disk;
 pub mod firmware;
 pub mod host_check;

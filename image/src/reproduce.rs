@@ -1,5 +1,7 @@
 //! `lethe-image reproduce`: builds an image again from its manifest, in clean folders, and compares.
 
+use std::borrow::Borrow;
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -56,21 +58,28 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let theirs = read(&args.manifest)?;
     let commit = reproducible(&theirs, args)?;
     let source = args.source.clone().map_or_else(checkout::root, Ok)?;
-    for difference in tools_that_differ(&theirs, &Toolchain::probe(&source)?) {
-        progress.warning(format!("{difference}; the image will hardly be identical"));
+    if let Some(keep) = &args.keep {
+        fs::create_dir(keep).with_context(|| {
+            advise(format!("cannot make the folder {}", keep.display()), "name one with --keep that does not exist yet")
+        })?;
     }
     let scratch = tempfile::Builder::new().prefix("lethe-reproduce-").tempdir().context("cannot make a folder")?;
     let tree = scratch.path().join("lethe");
     progress.status("Cloning", format!("{} at {commit}", source.display()));
     clone(&source, &commit, &tree)?;
+    // In the clone, because its commit says which toolchain is meant.
+    for difference in tools_that_differ(&theirs, Toolchain::probe(&tree)?.versions()) {
+        progress.warning(format!("{difference}; the image will hardly be identical"));
+    }
     progress.status("Building", "all of it, in clean folders");
     let out = build(&tree, scratch.path(), args)?;
     let ours = read(&out.join("lethe.manifest.json"))?;
     let found = compare(&theirs, &ours, &parts_beside(&args.manifest), &parts_beside(&out.join("lethe.manifest.json")));
+    let status = tell(&found, &ours, args.json);
     if let Some(keep) = &args.keep {
         copy_files(&out, keep).with_context(|| format!("cannot copy what was built to {}", keep.display()))?;
     }
-    Ok(tell(&found, &ours, args.json))
+    Ok(status)
 }
 
 fn read(path: &Path) -> anyhow::Result<Value> {
@@ -149,9 +158,8 @@ fn build(tree: &Path, scratch: &Path, args: &Args) -> anyhow::Result<PathBuf> {
     Ok(out)
 }
 
-/// The files of one folder into a new one, which may lie on another file system.
+/// The files of one folder into another, which may lie on another file system.
 fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         fs::copy(entry.path(), to.join(entry.file_name()))?;
@@ -159,12 +167,13 @@ fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// What is known to differ before a quarter of an hour is spent.
-fn tools_that_differ(manifest: &Value, here: &Toolchain) -> Vec<String> {
+/// The tools of a manifest that are others here, a line each.
+fn tools_that_differ<N: Borrow<str> + Ord>(manifest: &Value, here: &BTreeMap<N, String>) -> Vec<String> {
     let tools = manifest.pointer("/toolchain").and_then(Value::as_object).into_iter().flatten();
-    let differ =
-        tools.filter(|(tool, version)| here.versions().get(tool.as_str()).map(String::as_str) != version.as_str());
-    differ.map(|(tool, version)| format!("{tool} was {version}, here it is another")).collect()
+    let theirs = tools.map(|(tool, version)| (tool, version.as_str().unwrap_or("something unreadable")));
+    let differ = theirs.filter(|(tool, version)| here.get(tool.as_str()).map(String::as_str) != Some(version));
+    let here = |tool: &str| here.get(tool).map_or("not there", String::as_str);
+    differ.map(|(tool, version)| format!("toolchain: {tool} was {version} and is {} here", here(tool))).collect()
 }
 
 fn parts_beside(manifest: &Path) -> Option<Parts> {
@@ -178,14 +187,8 @@ fn compare(theirs: &Value, ours: &Value, their_parts: &Option<Parts>, our_parts:
     if at(theirs, "/file/sha256") == at(ours, "/file/sha256") {
         return Vec::new();
     }
-    let mut found = Vec::new();
-    let tools = theirs.pointer("/toolchain").and_then(Value::as_object).into_iter().flatten();
-    for (tool, version) in tools {
-        let here = at(ours, &format!("/toolchain/{tool}"));
-        if here != *version {
-            found.push(format!("toolchain: {tool} is {here} here and was {version}"));
-        }
-    }
+    let here: BTreeMap<String, String> = serde_json::from_value(at(ours, "/toolchain")).unwrap_or_default();
+    let mut found = tools_that_differ(theirs, &here);
     for place in ["/kernel/source_sha256", "/kernel/config_sha256", "/kernel/cmdline", "/kernel/patches", "/document"] {
         if at(theirs, place) != at(ours, place) {
             found.push(format!("input: {}", place.trim_start_matches('/').replace('/', ".")));
@@ -265,8 +268,8 @@ mod tests {
 
     #[test]
     fn another_compiler_is_said_before_anything_is_built() {
-        assert!(tools_that_differ(&manifest(), &Toolchain::invented("12")).is_empty());
-        assert_eq!(tools_that_differ(&manifest(), &Toolchain::invented("13")).len(), 1);
+        assert!(tools_that_differ(&manifest(), Toolchain::invented("12").versions()).is_empty());
+        assert_eq!(tools_that_differ(&manifest(), Toolchain::invented("13").versions()).len(), 1);
     }
 
     #[test]

@@ -74,18 +74,6 @@ fn mrtd_of_our_firmware_equals_an_independent_calculation_in_both_page_orders() 
 }
 
 #[test]
-fn no_path_of_the_build_is_left_in_the_firmware() {
-    let home = std::env::var("HOME").unwrap_or_default();
-    for name in ["OVMF.amdsev.fd", "OVMF.inteltdx.fd"] {
-        let Some(firmware) = built(name) else { continue };
-        let image = std::fs::read(firmware).unwrap();
-        for trace in ["lethe/firmware/source-", home.as_str()].iter().filter(|trace| trace.len() > 1) {
-            assert!(!image.windows(trace.len()).any(|window| window == trace.as_bytes()), "{name}: {trace}");
-        }
-    }
-}
-
-#[test]
 fn a_source_file_of_other_bytes_is_refused_with_an_address_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let wrong = folder.path().join("edk2.orig.tar.xz");

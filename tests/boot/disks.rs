@@ -56,3 +56,21 @@ fn a_machine_refuses_a_disk_whose_document_has_one_changed_byte() {
 fn a_disk_without_a_document_leaves_the_machine_without_one() {
     refused(&disk::of(&program::image(), None).0, Bus::Virtio, "document-missing");
 }
+
+#[test]
+fn a_model_on_an_nvme_disk_is_found_and_a_changed_one_refused() {
+    let model = program::tiny_model();
+    let document = document::for_model(&model, "");
+    let mut plan = Plan::new(&program::image(), &model, Some(document.as_bytes()));
+    plan.nvme_model = true;
+    let mut guest = plan.start();
+    guest.line("lethe: ready");
+    drop(guest);
+
+    let mut bytes = std::fs::read(&model).expect("the model is readable");
+    *bytes.last_mut().expect("it has bytes") ^= 1;
+    let mut plan = Plan::new(&program::image(), &model, Some(document.as_bytes()));
+    plan.nvme_model = true;
+    plan.machine.model = plan.file("model.gguf", &bytes);
+    assert!(plan.start().off().contains("lethe: refused: model-digest "));
+}

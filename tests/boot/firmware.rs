@@ -25,7 +25,7 @@ use sha2::{Digest as _, Sha256};
 /// The GUIDs of the table and of its entries for command line, initial RAM disk and kernel, as they lie in memory.
 const TABLE: &str = "06d63894224fc94cb479a793d411fd21";
 const ENTRIES: [&str; 3] =
-    ["d82dd09720bd944caa78e7714d36ab2a", "31f7ba442f3ad74b9af141e29169781d", "3797e74dd2ab7f42b835d5b172d2045b"];
+    ["d82dd09720bd944caa78e7714d36ab2a", "31f7ba442f3ad74b9af141e29169781d", "3794e74dd2ab7f42b835d5b172d2045b"];
 
 fn built(name: &str) -> Option<PathBuf> {
     let folder = std::env::var_os("LETHE_FIRMWARE").map_or_else(|| program::root().join("out"), PathBuf::from);
@@ -75,13 +75,13 @@ fn starts_the_image(plan: Plan) -> Duration {
 }
 
 /// Waits twice as long as a machine took that started the image.
-fn starts_nothing(plan: Plan, usual: Duration) {
+fn starts_nothing(what: &str, plan: Plan, usual: Duration) {
     let mut guest: Guest = plan.start();
     let start = Instant::now();
     while start.elapsed() < 2 * usual {
         let console = guest.console();
-        assert!(!console.contains("lethe:") && !console.contains(foreign::MARK), "{console}");
-        assert!(guest.runs(), "{console}");
+        assert!(!console.contains("lethe:") && !console.contains(foreign::MARK), "{what}: {console}");
+        assert!(guest.runs(), "{what}: {console}");
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -95,18 +95,27 @@ fn sev_firmware_starts_exactly_the_kernel_of_the_measured_table() {
 
     let mut other = image.clone();
     *other.last_mut().expect("it has bytes") ^= 1;
-    starts_nothing(allowing(&other, firmware.clone()), usual);
+    starts_nothing("another kernel", allowing(&other, firmware.clone()), usual);
     // No table at all: the host left kernel hashes out.
-    starts_nothing(plan(firmware.clone()), usual);
+    starts_nothing("no table", plan(firmware.clone()), usual);
     // A command line and an initial RAM disk are checked as the kernel is.
     let mut with_command_line = allowing(&image, firmware.clone());
     with_command_line.machine.attack.cmdline = Some("quiet".to_owned());
-    starts_nothing(with_command_line, usual);
+    starts_nothing("a command line", with_command_line, usual);
     // A second program beside the kernel, which firmware without our patch starts in the kernel's place.
     let mut with_shim = allowing(&image, firmware);
     let shim = with_shim.file("shim.efi", &foreign::application());
     with_shim.extra.extend(["-fw_cfg".into(), format!("name=etc/boot/shim,file={}", shim.display()).into()]);
-    starts_nothing(with_shim, usual);
+    starts_nothing("a second program", with_shim, usual);
+}
+
+/// The control of the test above: the program that must not start is one that firmware can start.
+#[test]
+fn the_second_program_shows_itself_where_it_is_started() {
+    let model = program::tiny_model();
+    let mut plan = Plan::new(&program::image(), &model, Some(document::for_model(&model, "").as_bytes()));
+    plan.ovmf().esp(&[("EFI/BOOT/BOOTX64.EFI", &foreign::application())]);
+    plan.start().line(foreign::MARK);
 }
 
 #[test]

@@ -119,9 +119,6 @@ fn a_live_machine_is_accepted_and_nothing_else_in_its_place() {
     assert_eq!(there.verify(&[&second.url, "--nonce", &nonce, "--save", theirs]).0, Some(0));
     let read = |path: &str| -> Value { serde_json::from_slice(&std::fs::read(path).expect("a bundle")).expect("JSON") };
     let (mut ours, theirs) = (read(bundle), read(theirs));
-    let inner = |bundle: &Value| -> Value {
-        serde_json::from_str(bundle["report"].as_str().expect("a report")).expect("the JSON of a report")
-    };
     let mut spliced = inner(&ours);
     spliced["attestation"]["evidence"] = inner(&theirs)["attestation"]["evidence"].clone();
     ours["report"] = spliced.to_string().into();
@@ -142,4 +139,73 @@ fn a_machine_without_a_tpm_is_refused_whatever_is_named() {
     let output = program::run("lethe", &["verify", &machine.url, "--policy", "dev"]);
     assert_eq!(output.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&output.stderr).contains("DEVELOPMENT ONLY"));
+}
+
+/// A document whose epochs end quickly.
+const SHORT_EPOCHS: &str = "[keys]\nepoch_seconds = 10\ngrace_seconds = 0\n";
+
+fn inner(bundle: &Value) -> Value {
+    serde_json::from_str(bundle["report"].as_str().expect("a report")).expect("the JSON of a report")
+}
+
+fn get(url: &str) -> String {
+    let output = std::process::Command::new("curl")
+        .args(["--silent", "--show-error", "--fail", "--insecure", "--max-time", "60", url])
+        .output()
+        .expect("curl is installed");
+    assert!(output.status.success(), "{url}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("JSON")
+}
+
+#[test]
+fn the_evidence_of_an_epoch_that_is_over_is_kept_and_answers_no_new_question() {
+    let directory = TempDir::new().expect("a directory");
+    let save = |name: &str| directory.path().join(name).to_str().expect("a path in UTF-8").to_owned();
+    let read = |path: &str| -> Value { serde_json::from_slice(&std::fs::read(path).expect("a bundle")).expect("JSON") };
+    let model = program::tiny_model();
+    let toml = document::for_model(&model, SHORT_EPOCHS).into_bytes();
+    let machine = Machine::boot_with("epochs", &model, &toml, &TPM);
+    let document = directory.path().join("lethe.toml");
+    std::fs::write(&document, &toml).expect("the file is written");
+    let named = Named {
+        url: &machine.url,
+        manifest: program::root().join("out/lethe.manifest.json"),
+        ak: machine.ak.clone().expect("a machine with a TPM has a file with its key"),
+        document,
+    };
+    let (first, second) = (save("first.json"), save("second.json"));
+    let (status, report) = named.verify(&[&machine.url, "--save", &first]);
+    assert_eq!(status, Some(0), "{report:#}\n{}", machine.log());
+    let old = inner(&read(&first));
+    let digest = |report: &Value| report["workload_keyset_digest"].as_str().expect("a digest").to_owned();
+    let start = std::time::Instant::now();
+    let nonce = loop {
+        let (status, report) = named.verify(&[&machine.url, "--save", &second]);
+        assert_eq!(status, Some(0), "{report:#}\n{}", machine.log());
+        if digest(&inner(&read(&second))) != digest(&old) {
+            break report["nonce"].as_str().expect("a nonce").to_owned();
+        }
+        assert!(start.elapsed().as_secs() < 120, "the epoch never ends");
+    };
+
+    // What was said about the old keyset, asked for by its digest, in the place of an answer to our nonce.
+    let past = get(&format!("{}/v1/aci/attestation?keyset={}", machine.url, digest(&old)));
+    assert_eq!(digest(&serde_json::from_str(&past).expect("JSON")), digest(&old));
+    let instead = |report: String| {
+        let mut bundle = read(&second);
+        bundle["report"] = report.into();
+        let path = save("instead.json");
+        std::fs::write(&path, bundle.to_string()).expect("the file is written");
+        named.verify(&["--bundle", &path, "--nonce", &nonce])
+    };
+    assert_eq!(instead(inner(&read(&second)).to_string()).0, Some(0));
+    refused(instead(past), &["freshness"]);
+    refused(instead(old.to_string()), &["freshness"]);
+    // The old keys in the new report.
+    let mut spliced = inner(&read(&second));
+    spliced["workload_keyset_digest"] = old["workload_keyset_digest"].clone();
+    spliced["attestation"]["workload_keyset"] = old["attestation"]["workload_keyset"].clone();
+    let (status, report) = instead(spliced.to_string());
+    assert!(!labels(&report, "accepted").contains(&"keys".to_owned()), "{report:#}");
+    refused((status, report), &["freshness"]);
 }

@@ -26,6 +26,8 @@ const LOG: &str = "qemu.log";
 pub struct Plan {
     /// The machine as `lethe-image` would describe it.
     pub machine: Machine,
+    /// The model's disk is an NVMe one in the place of virtio-blk.
+    pub nvme_model: bool,
     /// UDP ports that carry raw frames (ours, QEMU's) in the place of the forwarded port.
     pub wire: Option<(u16, u16)>,
     /// What else QEMU is told.
@@ -92,7 +94,7 @@ impl Plan {
             network: Network { host_port: free_port(), guest_port: 8443, fixed: None },
             attack: Attack::default(),
         };
-        Self { machine, wire: None, extra: Vec::new(), directory }
+        Self { machine, nvme_model: false, wire: None, extra: Vec::new(), directory }
     }
 
     /// Puts a file of these bytes into the machine's directory.
@@ -146,6 +148,10 @@ impl Plan {
         let mut list = arguments(&self.machine);
         if let Some((ours, theirs)) = self.wire {
             carry_frames(&mut list, ours, theirs);
+        }
+        if self.nvme_model {
+            let model = list.iter_mut().find(|option| option.to_string_lossy().ends_with("serial=lethe-model"));
+            *model.expect("the model has a disk") = "nvme,drive=model,serial=lethe-model".into();
         }
         list.extend(self.extra);
         let log = File::create(self.directory.path().join(LOG)).expect("a log for QEMU");

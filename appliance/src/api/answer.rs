@@ -5,27 +5,25 @@ use std::task::{Context, Poll};
 
 use ::http::{HeaderName, HeaderValue, StatusCode, header};
 use hyper::body::Bytes;
+use protocol::Sha256Digest;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use zeroize::Zeroizing;
 
+use super::call::{Body, Call, Wire};
 use super::error::ApiError;
-use super::event::RequestId;
+use super::receipts::{self, Account, witnessed};
 use super::route::Route;
+use super::shape::shaped;
 use super::state::State;
-use super::{attestation, chat, completion, health, models};
+use super::{attestation, chat, completion, health, models, sealed};
 
-/// A request that has been routed and admitted, with its whole body.
-pub struct Request {
-    /// Random id, shown to the client and in events.
-    pub id: RequestId,
-    /// Where it goes.
-    pub route: Route,
-    /// What follows `?` in its target.
-    pub query: Option<String>,
-    /// The body; empty for routes without one.
-    pub body: Zeroizing<Vec<u8>>,
-    /// The body's place in memory (see [`State::bodies`]), given back when the body is dropped.
+/// The whole body of a request.
+#[derive(Default)]
+pub struct Bodied {
+    /// The bytes; none for routes without a body.
+    pub bytes: Zeroizing<Vec<u8>>,
+    /// Their place in memory (see [`State::bodies`]), given back when they are dropped.
     pub place: Option<OwnedSemaphorePermit>,
 }
 
@@ -82,16 +80,66 @@ pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
 }
 
 /// Answers a request. The caller has found the route, checked the token and bounded the body.
-pub async fn answer(state: &Arc<State>, request: Request) -> Answer {
-    let answered = match &request.route {
-        Route::Chat => chat::answer(state, request).await,
-        Route::Completion => completion::answer(state, request).await,
-        Route::Models => models::list(state, request.query.as_deref()),
-        Route::Model(id) => models::one(state, id, request.query.as_deref()),
-        Route::Health => health::answer(state, request.query.as_deref()),
-        Route::Attestation => attestation::answer(state, request.query.as_deref()).await,
+pub async fn answer(state: &Arc<State>, call: Call, kind: Body, body: Bodied) -> Answer {
+    match kind {
+        Body::None | Body::Json => plain(state, call, body).await,
+        Body::Ehbp(key) => sealed::answer_ehbp(state, call, &key, body).await,
+        Body::Ohttp { chunked } => sealed::answer_ohttp(state, call, chunked, body).await,
+        Body::Envelope => sealed::answer_envelope(state, call, body).await,
+    }
+}
+
+/// Answers a request that is not sealed, or not any more.
+pub(super) async fn plain(state: &Arc<State>, call: Call, body: Bodied) -> Answer {
+    if !call.route.is_inference() {
+        let answered = ask(state, &call).await;
+        return shaped_as(state, &call, answered.unwrap_or_else(Answer::from));
+    }
+    let (request, account) = (Sha256Digest::of(&body.bytes), Arc::new(Account::default()));
+    let answered = match &call.route {
+        Route::Completion => completion::answer(state, &call, body, &account).await,
+        _ => chat::answer(state, &call, body, &account).await,
     };
-    answered.unwrap_or_else(Answer::from)
+    let answer = shaped_as(state, &call, answered.unwrap_or_else(Answer::from));
+    witnessed(state, &call, &account, request, answer)
+}
+
+/// Everything that the engine is not asked for.
+async fn ask(state: &State, call: &Call) -> Result<Answer, ApiError> {
+    let query = call.query.as_deref();
+    match &call.route {
+        Route::Models => models::list(state, query),
+        Route::Model(id) => models::one(state, id, query),
+        Route::Health => health::answer(state, query),
+        Route::Attestation => attestation::answer(state, query).await,
+        Route::LegacyReport => attestation::legacy(state, query).await,
+        Route::Receipt(id) => receipts::fetch(state, call, id),
+        Route::Signature(id) => receipts::signature(state, call, id),
+        Route::OhttpKeys => no_query(query).map(|()| sealed::ohttp_keys(state)),
+        Route::EhbpKeys => no_query(query).map(|()| sealed::ehbp_keys(state)),
+        Route::EnvelopeKeys => sealed::envelope_keys(state, query),
+        Route::EnvelopeJwks => sealed::jwks(state, query),
+        // asked elsewhere, or opened before they come here
+        Route::Chat | Route::Completion | Route::Ohttp | Route::EnvelopeChat => Err(ApiError::NoSuchRoute),
+    }
+}
+
+/// Refuses a request that was admitted; `request` is the digest of what came of its body.
+pub(super) fn refused(state: &Arc<State>, call: &Call, request: Sha256Digest, error: ApiError) -> Answer {
+    let answer = shaped_as(state, call, error.into());
+    if call.route.is_inference() {
+        witnessed(state, call, &Arc::new(Account::default()), request, answer)
+    } else {
+        answer
+    }
+}
+
+/// The answer in the shape of its wire.
+fn shaped_as(state: &State, call: &Call, answer: Answer) -> Answer {
+    match &call.wire {
+        Wire::Tls => answer,
+        Wire::Sealed { pads_body, .. } => shaped(state.wires(), *pads_body, answer),
+    }
 }
 
 /// Refuses a query string where none is taken.

@@ -5,6 +5,7 @@ use ::http::header::AUTHORIZATION;
 use deployment::{Access, Clients, token};
 use subtle::{Choice, ConstantTimeEq};
 
+use super::call::Tenant;
 use super::error::ApiError;
 
 /// Lets a request pass that has one of the document's tokens, or any where the document says so.
@@ -14,19 +15,19 @@ use super::error::ApiError;
 ///
 /// # Errors
 /// [`ApiError::Unauthorized`].
-pub(super) fn admit(headers: &HeaderMap, clients: &Clients) -> Result<(), ApiError> {
+pub(super) fn admit(headers: &HeaderMap, clients: &Clients) -> Result<Tenant, ApiError> {
     match clients.access {
-        Access::Anyone => Ok(()),
+        Access::Anyone => Ok(Tenant(None)),
         Access::Token => {
             let digest = bearer(headers).and_then(|token| token::digest(token).ok()).ok_or(ApiError::Unauthorized)?;
             let found = clients.tokens.iter().fold(Choice::from(0), |found, token| found | token.sha256.ct_eq(&digest));
-            if bool::from(found) { Ok(()) } else { Err(ApiError::Unauthorized) }
+            if bool::from(found) { Ok(Tenant(Some(digest))) } else { Err(ApiError::Unauthorized) }
         }
     }
 }
 
 /// The token of the one `Authorization: Bearer` header.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?, values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
@@ -55,7 +56,8 @@ mod tests {
         let other = token::text(&[4; 32]);
         let clients = clients(&texts.iter().map(|text| text.as_str()).collect::<Vec<_>>());
         for text in &texts {
-            assert!(admit(&with(&[&format!("Bearer {}", text.as_str())]), &clients).is_ok());
+            let tenant = admit(&with(&[&format!("Bearer {}", text.as_str())]), &clients).expect("admitted");
+            assert_eq!(tenant, Tenant(token::digest(text).ok()), "each token is a tenant of its own");
             assert!(admit(&with(&[&format!("bearer {}", text.as_str())]), &clients).is_ok());
         }
         let good = format!("Bearer {}", texts[0].as_str());
@@ -79,6 +81,6 @@ mod tests {
         let mut clients = clients(&[]);
         assert!(admit(&with(&[]), &clients).is_err());
         clients.access = Access::Anyone;
-        assert!(admit(&with(&[]), &clients).is_ok());
+        assert_eq!(admit(&with(&[]), &clients).ok(), Some(Tenant(None)));
     }
 }

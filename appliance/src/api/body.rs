@@ -29,6 +29,11 @@ pub(super) fn check_declared(headers: &HeaderMap, limit: u64) -> Result<(), ApiE
     if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(ApiError::MediaType);
     }
+    check_length(headers, limit)
+}
+
+/// Refuses a body that is declared to be longer than the limit.
+pub(super) fn check_length(headers: &HeaderMap, limit: u64) -> Result<(), ApiError> {
     match declared_length(headers) {
         Some(length) if length > limit => Err(ApiError::TooLarge { limit }),
         _ => Ok(()),

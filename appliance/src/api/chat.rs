@@ -1,37 +1,48 @@
 //! `POST /v1/chat/completions`.
 
+use std::sync::Arc;
+
 use openai::{
     ChatChoice, ChatChunk, ChatCompletion, ChatLogprobs, ChatRequest, ChunkChoice, Delta, FinishReason, Usage,
 };
 
-use super::answer::{Answer, Request, json, no_query};
+use super::answer::{Answer, Bodied, json, no_query};
+use super::call::Call;
 use super::error::ApiError;
 use super::generation::{self, Order, Wire, token_logprobs};
 use super::head::AnswerHead;
+use super::receipts::Account;
 use super::state::State;
 use crate::inference::Logprob;
 
 /// Answers a chat request.
-pub(super) async fn answer(state: &State, request: Request) -> Result<Answer, ApiError> {
-    no_query(request.query.as_deref())?;
-    let (order, wire) = prepare(state, &request)?;
+pub(super) async fn answer(
+    state: &State,
+    call: &Call,
+    body: Bodied,
+    account: &Arc<Account>,
+) -> Result<Answer, ApiError> {
+    no_query(call.query.as_deref())?;
+    let (order, wire) = prepare(state, call, &body.bytes, account)?;
     // the body is wiped before the answer begins
-    drop(request);
-    generation::answer(state, order, wire).await
+    drop(body);
+    generation::answer(state, order, wire, account).await
 }
 
 /// Everything before the engine: bytes in, effective prompt out.
-fn prepare(state: &State, request: &Request) -> Result<(Order, ChatWire), ApiError> {
-    let chat = ChatRequest::parse(&request.body, &state.field_limits())?;
+fn prepare(state: &State, call: &Call, body: &[u8], account: &Account) -> Result<(Order, ChatWire), ApiError> {
+    let chat = ChatRequest::parse(body, &state.field_limits())?;
+    account.asks_for(&chat.model);
     let model = state.find_model(&chat.model).ok_or(ApiError::ModelNotFound)?;
     let template = state.template().ok_or(ApiError::NoChatTemplate)?;
     let prompt = template.render(&chat.template_messages())?;
     let wire = ChatWire {
-        head: AnswerHead::new("chatcmpl-", request.id, model, state),
+        head: AnswerHead::new("chatcmpl-", model, state)?,
         logprobs: chat.parameters.logprobs.is_some(),
         include_usage: chat.parameters.stream.is_some_and(|stream| stream.include_usage),
     };
-    Ok((Order { id: request.id, prompt, parse_special: true, parameters: chat.parameters }, wire))
+    account.answers_as(wire.head.id(), true);
+    Ok((Order { id: call.id, prompt, parse_special: true, parameters: chat.parameters }, wire))
 }
 
 /// How chat answers are written.

@@ -1,35 +1,45 @@
 //! `POST /v1/completions`.
 
+use std::sync::Arc;
+
 use openai::{Completion, CompletionChoice, CompletionLogprobs, CompletionRequest, FinishReason, Usage};
 
-use super::answer::{Answer, Request, json, no_query};
+use super::answer::{Answer, Bodied, json, no_query};
+use super::call::Call;
 use super::error::ApiError;
 use super::generation::{self, Order, Wire, token_logprobs};
 use super::head::AnswerHead;
+use super::receipts::Account;
 use super::state::State;
 use crate::inference::Logprob;
 
 /// Answers a completion request.
-pub(super) async fn answer(state: &State, request: Request) -> Result<Answer, ApiError> {
-    no_query(request.query.as_deref())?;
-    let (order, wire) = prepare(state, &request)?;
+pub(super) async fn answer(
+    state: &State,
+    call: &Call,
+    body: Bodied,
+    account: &Arc<Account>,
+) -> Result<Answer, ApiError> {
+    no_query(call.query.as_deref())?;
+    let (order, wire) = prepare(state, call, &body.bytes, account)?;
     // the body is wiped before the answer begins
-    drop(request);
-    generation::answer(state, order, wire).await
+    drop(body);
+    generation::answer(state, order, wire, account).await
 }
 
 /// Everything before the engine.
-fn prepare(state: &State, request: &Request) -> Result<(Order, CompletionWire), ApiError> {
-    let CompletionRequest { model, prompt, parameters } =
-        CompletionRequest::parse(&request.body, &state.field_limits())?;
+fn prepare(state: &State, call: &Call, body: &[u8], account: &Account) -> Result<(Order, CompletionWire), ApiError> {
+    let CompletionRequest { model, prompt, parameters } = CompletionRequest::parse(body, &state.field_limits())?;
+    account.asks_for(&model);
     let model = state.find_model(&model).ok_or(ApiError::ModelNotFound)?;
     let wire = CompletionWire {
-        head: AnswerHead::new("cmpl-", request.id, model, state),
+        head: AnswerHead::new("cmpl-", model, state)?,
         logprobs: parameters.logprobs.is_some(),
         include_usage: parameters.stream.is_some_and(|stream| stream.include_usage),
         offset: 0,
     };
-    Ok((Order { id: request.id, prompt, parse_special: false, parameters }, wire))
+    account.answers_as(wire.head.id(), false);
+    Ok((Order { id: call.id, prompt, parse_special: false, parameters }, wire))
 }
 
 /// How completions are written.

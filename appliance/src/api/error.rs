@@ -13,12 +13,48 @@ pub enum ApiError {
     /// The body is refused; the text names the field.
     #[error("{0}")]
     Body(#[source] Refusal),
+    /// A sealed message that does not open, is malformed, or was accepted before: one form for all.
+    #[error("the message cannot be opened")]
+    Undecryptable,
+    /// A sealed message opened, and what is inside is no request.
+    #[error("the message holds no request in binary HTTP")]
+    Undecodable,
+    /// The date of a sealed request is too far from the machine's clock.
+    #[error("the date of the request is not acceptable")]
+    Date,
+    /// A body is sealed for a wire that is not served.
+    #[error("this wire is not served here; see service_capabilities of the attestation report")]
+    NoSuchWire,
+    /// The keys that the message is for have opened as many messages as they may.
+    #[error("the key has opened as many messages as it may; fetch the keys again")]
+    EpochFull {
+        /// Seconds after which there will be another key.
+        retry_after_s: u32,
+    },
     /// The query string has something this path does not take.
     #[error("this path takes no other query parameter than {expected}")]
     Query {
         /// What it takes.
         expected: &'static str,
     },
+    /// A parameter of the query has a value it cannot have.
+    #[error("the query parameter '{name}' is not as it must be")]
+    QueryValue {
+        /// The parameter.
+        name: &'static str,
+    },
+    /// No report about such a keyset is kept.
+    #[error("nothing is kept about a keyset with this digest")]
+    NoSuchKeyset,
+    /// No such receipt, or somebody else's: nobody learns which.
+    #[error("there is no receipt with this id, or its time is over")]
+    NoSuchReceipt,
+    /// A receipt of a request with a credential is asked for without one.
+    #[error("the receipt belongs to a credential: show it")]
+    ReceiptCredential,
+    /// Another signer than this server's is asked for.
+    #[error("this is not a signing address of this server")]
+    NoSuchSigner,
     /// `nonce` is not 64 lower-case hexadecimal digits.
     #[error("'nonce' must be exactly 64 lower-case hexadecimal digits")]
     Nonce,
@@ -154,14 +190,25 @@ impl ApiError {
     const fn classify(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::Body(refusal) => (StatusCode::BAD_REQUEST, INVALID, refusal.code()),
+            Self::Undecryptable => (StatusCode::BAD_REQUEST, INVALID, "undecryptable"),
+            Self::Undecodable => (StatusCode::BAD_REQUEST, INVALID, "undecodable"),
+            Self::Date => (StatusCode::BAD_REQUEST, INVALID, "date"),
+            Self::NoSuchWire => (StatusCode::BAD_REQUEST, INVALID, "no_such_wire"),
+            Self::EpochFull { .. } => (StatusCode::TOO_MANY_REQUESTS, RATE, "epoch_full"),
             Self::Query { .. } => (StatusCode::BAD_REQUEST, INVALID, "unknown_parameter"),
-            Self::Nonce | Self::NoSuchToken { .. } => (StatusCode::BAD_REQUEST, INVALID, "invalid_value"),
+            Self::Nonce | Self::NoSuchToken { .. } | Self::QueryValue { .. } => {
+                (StatusCode::BAD_REQUEST, INVALID, "invalid_value")
+            }
             Self::TemplateRefuses { .. } => (StatusCode::BAD_REQUEST, INVALID, "chat_template_refused"),
             Self::NoChatTemplate => (StatusCode::BAD_REQUEST, INVALID, "no_chat_template"),
             Self::ContextExceeded { .. } => (StatusCode::BAD_REQUEST, INVALID, "context_length_exceeded"),
             Self::BodyBroken => (StatusCode::BAD_REQUEST, INVALID, "incomplete_body"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, AUTHENTICATION, "invalid_api_key"),
             Self::NoSuchRoute => (StatusCode::NOT_FOUND, INVALID, "unknown_url"),
+            Self::ReceiptCredential => (StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized"),
+            Self::NoSuchReceipt | Self::NoSuchKeyset | Self::NoSuchSigner => {
+                (StatusCode::NOT_FOUND, "not_found", "not_found")
+            }
             Self::ModelNotFound => (StatusCode::NOT_FOUND, INVALID, "model_not_found"),
             Self::MethodNotAllowed { .. } => (StatusCode::METHOD_NOT_ALLOWED, INVALID, "method_not_allowed"),
             Self::BodyTimeout => (StatusCode::REQUEST_TIMEOUT, INVALID, "body_timeout"),
@@ -182,6 +229,7 @@ impl ApiError {
         match self {
             Self::Body(refusal) => refusal.param().map(str::to_owned),
             Self::Nonce => Some("nonce".to_owned()),
+            Self::QueryValue { name } => Some((*name).to_owned()),
             Self::TemplateRefuses { .. } => Some("messages".to_owned()),
             Self::NoSuchToken { token, .. } => Some(format!("logit_bias.{token}")),
             Self::ModelNotFound => Some("model".to_owned()),
@@ -200,7 +248,9 @@ impl ApiError {
             Self::MethodNotAllowed { allowed } => {
                 HeaderValue::from_str(allowed.as_str()).ok().map(|allowed| (header::ALLOW, allowed))
             }
-            Self::QueueFull { retry_after_s } => Some((header::RETRY_AFTER, HeaderValue::from(*retry_after_s))),
+            Self::QueueFull { retry_after_s } | Self::EpochFull { retry_after_s } => {
+                Some((header::RETRY_AFTER, HeaderValue::from(*retry_after_s)))
+            }
             Self::EvidenceBusy => Some((header::RETRY_AFTER, HeaderValue::from(EVIDENCE_S))),
             Self::NotReady => Some((header::RETRY_AFTER, HeaderValue::from(NOT_READY_S))),
             _ => None,

@@ -53,6 +53,13 @@ pub enum Event {
         /// From its first header byte read to its last body byte handed over, in milliseconds.
         ms: u64,
     },
+    /// An epoch began: its keys seal from now on, and those of the one before it open until their grace is over.
+    Epoch {
+        /// Its number in this boot.
+        number: u64,
+    },
+    /// The machine gave no evidence for the epoch that comes next.
+    NoEvidence,
     /// A connection was closed because as many as the document allows are open.
     ConnectionsFull,
     /// A socket could not be accepted; the error number of the system call.
@@ -75,6 +82,8 @@ impl fmt::Display for Event {
                 let status = status.map_or_else(|| "-".to_owned(), |status| status.to_string());
                 write!(f, "request id={id} route={route} status={status} outcome={outcome} ms={ms}")
             }
+            Self::Epoch { number } => write!(f, "epoch number={number}"),
+            Self::NoEvidence => f.write_str("no-evidence"),
             Self::ConnectionsFull => f.write_str("connections-full"),
             Self::AcceptFailed { errno } => write!(f, "accept-failed errno={errno}"),
             Self::Stopping => f.write_str("stopping"),

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 use super::answer::{Answer, AnswerStream, json};
 use super::error::ApiError;
 use super::event::RequestId;
+use super::receipts::Account;
 use super::state::State;
 use crate::inference::{Event, Failure, Finish, Job, Logprob, Sampling};
 
@@ -49,10 +51,15 @@ pub(super) struct Order {
 }
 
 /// Runs a job and answers with it, as a stream or in one piece, as the request asked.
-pub(super) async fn answer(state: &State, order: Order, mut wire: impl Wire) -> Result<Answer, ApiError> {
+pub(super) async fn answer(
+    state: &State,
+    order: Order,
+    mut wire: impl Wire,
+    account: &Arc<Account>,
+) -> Result<Answer, ApiError> {
     let streamed = order.parameters.stream.is_some();
     let deadline = Instant::now() + state.request_budget();
-    let mut events = start(state, order, deadline)?;
+    let mut events = start(state, order, deadline, account)?;
     let mut limit = Box::pin(tokio::time::sleep_until((deadline + GRACE).into()));
     let first = tokio::select! {
         event = events.recv() => event,
@@ -63,20 +70,27 @@ pub(super) async fn answer(state: &State, order: Order, mut wire: impl Wire) -> 
         Some(Event::Failed(failure)) => return Err(failure.into()),
         // the scheduler says `Started` first; anything else would be lost here, and so is a fault
         Some(Event::Text { .. } | Event::Done { .. }) => return Err(ApiError::Engine),
-        Some(Event::Started { .. }) => {}
+        Some(Event::Started { .. }) => account.begins(),
     }
     if streamed {
         let queue = wire.opening().map(|chunk| event_frame(&chunk)).into_iter().collect();
-        return Ok(Answer::events(Box::new(Stream { events, wire, queue, ended: false, limit })));
+        return Ok(Answer::events(Box::new(Stream {
+            events,
+            wire,
+            queue,
+            ended: false,
+            limit,
+            account: Arc::clone(account),
+        })));
     }
     tokio::select! {
-        answer = gather(events, wire) => answer,
+        answer = gather(events, wire, account) => answer,
         () = &mut limit => Err(ApiError::TimeBudget),
     }
 }
 
 /// Hands the job over.
-fn start(state: &State, order: Order, deadline: Instant) -> Result<Receiver<Event>, ApiError> {
+fn start(state: &State, order: Order, deadline: Instant, account: &Account) -> Result<Receiver<Event>, ApiError> {
     /// Events beside those of tokens.
     const MARGIN: usize = 16;
     let Order { id, prompt, parse_special, parameters } = order;
@@ -98,7 +112,7 @@ fn start(state: &State, order: Order, deadline: Instant) -> Result<Receiver<Even
         logit_bias: parameters.logit_bias,
         logprobs: parameters.logprobs,
     };
-    state.submit().submit(Job {
+    let job = Job {
         id: id.0,
         prompt,
         parse_special,
@@ -108,12 +122,14 @@ fn start(state: &State, order: Order, deadline: Instant) -> Result<Receiver<Even
         sampling,
         deadline,
         events: sender,
-    })?;
+    };
+    account.submits(&job);
+    state.submit().submit(job)?;
     Ok(events)
 }
 
 /// Collects the whole answer.
-async fn gather(mut events: Receiver<Event>, mut wire: impl Wire) -> Result<Answer, ApiError> {
+async fn gather(mut events: Receiver<Event>, mut wire: impl Wire, account: &Account) -> Result<Answer, ApiError> {
     let mut pieces: Vec<Zeroizing<String>> = Vec::new();
     let mut tokens: Vec<Logprob> = Vec::new();
     loop {
@@ -124,6 +140,7 @@ async fn gather(mut events: Receiver<Event>, mut wire: impl Wire) -> Result<Answ
                 tokens.extend(logprobs);
             }
             Some(Event::Done { finish, usage, .. }) => {
+                account.ends(usage, finish);
                 let text = joined(&pieces);
                 let body = wire.whole(&text, &tokens, reason(finish), counts(usage));
                 return Ok(Answer::of_json(StatusCode::OK, body.into()));
@@ -178,6 +195,7 @@ struct Stream<W> {
     queue: VecDeque<Bytes>,
     ended: bool,
     limit: Pin<Box<Sleep>>,
+    account: Arc<Account>,
 }
 
 impl<W: Wire> Stream<W> {
@@ -190,6 +208,7 @@ impl<W: Wire> Stream<W> {
                 }
             }
             Some(Event::Done { finish, usage, .. }) => {
+                self.account.ends(usage, finish);
                 self.queue.push_back(event_frame(&self.wire.closing(reason(finish))));
                 self.queue.extend(self.wire.usage(counts(usage)).map(|chunk| event_frame(&chunk)));
                 self.queue.push_back(Bytes::from_static(b"data: [DONE]\n\n"));

@@ -2,6 +2,7 @@
 
 use openai::Head;
 
+use super::error::ApiError;
 use super::event::RequestId;
 use super::state::{State, unix_seconds};
 
@@ -14,14 +15,23 @@ pub(super) struct AnswerHead {
 }
 
 impl AnswerHead {
-    /// A head whose id is `prefix` and the request's id; `model` is an id of the document.
-    pub(super) fn new(prefix: &str, id: RequestId, model: &str, state: &State) -> Self {
-        Self {
+    /// A head whose id is `prefix` and a random number; `model` is an id of the document.
+    ///
+    /// The number is not that of the request, which a log shows: whoever has the id of an answer to nobody in particular can fetch
+    /// its receipt.
+    pub(super) fn new(prefix: &str, model: &str, state: &State) -> Result<Self, ApiError> {
+        let id = RequestId::random().map_err(|_| ApiError::Internal)?;
+        Ok(Self {
             id: format!("{prefix}{id}"),
             created: unix_seconds(),
             model: model.to_owned(),
             fingerprint: state.fingerprint().to_owned(),
-        }
+        })
+    }
+
+    /// The answer's id.
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     /// The head for an object of the given kind.

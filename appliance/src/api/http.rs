@@ -8,16 +8,15 @@ use ::http::header::CACHE_CONTROL;
 use ::http::request::Parts;
 use ::http::{HeaderName, HeaderValue, Version};
 use hyper::body::{Body as _, Incoming};
-use protocol::{API_VERSION, KEYSET_DIGEST_HEADER, VERSION_HEADER};
-use zeroize::Zeroizing;
+use protocol::{API_VERSION, KEYSET_DIGEST_HEADER, Sha256Digest, VERSION_HEADER};
 
 use super::activity::{Activity, Running};
-use super::answer::{Answer, Request, answer};
-use super::auth;
-use super::body::{ResponseBody, check_declared, read};
+use super::answer::{Answer, Bodied, answer, refused};
+use super::body::{ResponseBody, check_declared, check_length, read};
+use super::call::{Body, Call, Wire};
 use super::error::ApiError;
 use super::event::{Event, Outcome, RequestId};
-use super::route::{Route, route};
+use super::route::route;
 use super::state::State;
 
 /// Header with the request's random id.
@@ -72,23 +71,21 @@ pub(super) async fn handle(
     let mut record =
         Record { state: Arc::clone(&state), id, route: "none", status: None, outcome: Outcome::Aborted, received };
     let answer = match admit(&state, id, request, &mut record).await {
-        Ok(request) => {
+        Ok((call, kind, body)) => {
             running.extend(Instant::now() + state.request_budget() + HANDOUT);
-            answer(&state, request).await
+            answer(&state, call, kind, body).await
         }
-        Err(error) => error.into(),
+        Err(refused) => *refused,
     };
     record.status = Some(answer.status.as_u16());
     Ok(response(&state, answer, record, running))
 }
 
+/// A request that may be answered, or its refusal.
+type Admitted = Result<(Call, Body, Bodied), Box<Answer>>;
+
 /// Admits a request, or refuses it and lets its client read that.
-async fn admit(
-    state: &State,
-    id: RequestId,
-    request: hyper::Request<Incoming>,
-    record: &mut Record,
-) -> Result<Request, ApiError> {
+async fn admit(state: &Arc<State>, id: RequestId, request: hyper::Request<Incoming>, record: &mut Record) -> Admitted {
     let (parts, mut body) = request.into_parts();
     let admitted = admit_parts(state, id, &parts, &mut body, record).await;
     if admitted.is_err() && parts.version == Version::HTTP_2 && !body.is_end_stream() {
@@ -104,45 +101,69 @@ async fn admit(
 
 /// Route, token and body of a request, in this order: nothing is read for a request that is refused anyway.
 async fn admit_parts(
-    state: &State,
+    state: &Arc<State>,
     id: RequestId,
     parts: &Parts,
     body: &mut Incoming,
     record: &mut Record,
-) -> Result<Request, ApiError> {
-    let route: Route = route(&parts.method, parts.uri.path())?;
+) -> Admitted {
+    let refuse = |error: ApiError| Box::new(Answer::from(error));
+    let route = route(&parts.method, parts.uri.path()).map_err(refuse)?;
     record.route = route.name();
-    if route.needs_token() {
-        auth::admit(&parts.headers, state.clients())?;
+    let call = Call::admit(state, id, route, parts.uri.query(), &parts.headers, Wire::Tls).map_err(refuse)?;
+    match admit_body(state, &call, parts, body).await {
+        Ok((kind, body)) => Ok((call, kind, body)),
+        Err(error) => Err(Box::new(refused(state, &call, Sha256Digest::of(b""), error))),
     }
-    let query = parts.uri.query().map(str::to_owned);
-    if !route.has_body() {
-        return Ok(Request { id, route, query, body: Zeroizing::default(), place: None });
+}
+
+/// The body of an admitted request, and what it is.
+async fn admit_body(
+    state: &State,
+    call: &Call,
+    parts: &Parts,
+    body: &mut Incoming,
+) -> Result<(Body, Bodied), ApiError> {
+    let kind = call.body(&parts.headers, state.wires().ehbp)?;
+    let limit = state.limits().body_bytes;
+    let (limit, places) = match &kind {
+        Body::None => return Ok((kind, Bodied::default())),
+        Body::Json => (limit, state.bodies()),
+        Body::Ehbp(_) | Body::Envelope | Body::Ohttp { .. } => (kind.sealed_limit(limit), state.sealed_bodies()),
+    };
+    match &kind {
+        Body::Ohttp { .. } => check_length(&parts.headers, limit)?,
+        _ => check_declared(&parts.headers, limit)?,
     }
-    let limits = state.limits();
-    check_declared(&parts.headers, limits.body_bytes)?;
-    if !state.submit().status().ready {
+    if !state.submit().status().ready && !matches!(kind, Body::Ohttp { .. }) {
         return Err(ApiError::NotReady);
     }
-    let place = Arc::clone(state.bodies()).try_acquire_owned().map_err(|_| ApiError::QueueFull { retry_after_s: 1 })?;
-    let time = Duration::from_millis(limits.body_timeout_ms);
-    let body = read(&parts.headers, body, limits.body_bytes, time).await?;
-    Ok(Request { id, route, query, body, place: Some(place) })
+    let place = Arc::clone(places).try_acquire_owned().map_err(|_| ApiError::QueueFull { retry_after_s: 1 })?;
+    let time = Duration::from_millis(state.limits().body_timeout_ms);
+    let bytes = read(&parts.headers, body, limit, time).await?;
+    Ok((kind, Bodied { bytes, place: Some(place) }))
+}
+
+/// The headers that every answer has, sealed or not.
+pub(super) fn common_headers(state: &State, id: RequestId) -> [(HeaderName, HeaderValue); 4] {
+    // hexadecimal text is always a header value
+    let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+    [
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (HeaderName::from_static(VERSION_HEADER), HeaderValue::from_static(API_VERSION)),
+        (HeaderName::from_static(REQUEST_ID_HEADER), text(id.to_string())),
+        (HeaderName::from_static(KEYSET_DIGEST_HEADER), text(state.identity().keyset_digest().to_string())),
+    ]
 }
 
 fn response(state: &State, answer: Answer, record: Record, running: Running) -> hyper::Response<ResponseBody> {
     let Answer { status, headers, body } = answer;
-    let id = record.id;
+    let common = common_headers(state, record.id);
     let mut response = hyper::Response::new(ResponseBody::new(body, record, running));
     *response.status_mut() = status;
-    let map = response.headers_mut();
-    map.extend(headers);
-    map.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    map.insert(HeaderName::from_static(VERSION_HEADER), HeaderValue::from_static(API_VERSION));
-    // hexadecimal text is always a header value
-    let text = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
-    map.insert(HeaderName::from_static(REQUEST_ID_HEADER), text(id.to_string()));
-    let digest = state.identity().keyset_digest().to_string();
-    map.insert(HeaderName::from_static(KEYSET_DIGEST_HEADER), text(digest));
+    response.headers_mut().extend(headers);
+    for (name, value) in common {
+        response.headers_mut().insert(name, value);
+    }
     response
 }

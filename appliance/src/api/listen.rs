@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Shared, serve_http1, serve_http2};
+use super::epochs;
 use super::event::Event;
 use super::state::State;
 
@@ -77,7 +78,10 @@ pub async fn serve(listeners: Vec<Listener>, state: Arc<State>, stop: impl Futur
         let shared = Shared { state: Arc::clone(&state), stop: stopped.clone() };
         accepting.spawn(accept_all(socket, shared, Arc::clone(&places)));
     }
+    let mut background = JoinSet::new();
+    background.spawn(epochs::keep(Arc::clone(&state)));
     stop.await;
+    background.abort_all();
     state.events().event(Event::Stopping);
     let _ = stopping.send(true);
     let drained = async { while accepting.join_next().await.is_some() {} };

@@ -1,6 +1,7 @@
 //! The surface on one screen.
 
 use ::http::Method;
+use deployment::Wires;
 
 use super::error::ApiError;
 
@@ -19,6 +20,24 @@ pub enum Route {
     Health,
     /// `GET /v1/aci/attestation`
     Attestation,
+    /// `GET /v1/attestation/report`
+    LegacyReport,
+    /// `GET /v1/aci/receipts/{id}`
+    Receipt(String),
+    /// `GET /v1/signature/{id}`
+    Signature(String),
+    /// `GET /.well-known/ohttp-gateway`
+    OhttpKeys,
+    /// `POST /.well-known/ohttp-gateway`
+    Ohttp,
+    /// `GET /.well-known/hpke-keys`
+    EhbpKeys,
+    /// `GET /api/pubkey`
+    EnvelopeKeys,
+    /// `GET /.well-known/jwks.json`
+    EnvelopeJwks,
+    /// `POST /api/chat`
+    EnvelopeChat,
 }
 
 /// Finds the route of a request.
@@ -32,12 +51,31 @@ pub fn route(method: &Method, path: &str) -> Result<Route, ApiError> {
         "/v1/models" => (Method::GET, Route::Models),
         "/health" => (Method::GET, Route::Health),
         "/v1/aci/attestation" => (Method::GET, Route::Attestation),
-        _ => match path.strip_prefix("/v1/models/") {
-            Some(id) => (Method::GET, Route::Model(percent_decoded(id).ok_or(ApiError::ModelNotFound)?)),
-            None => return Err(ApiError::NoSuchRoute),
-        },
+        "/v1/attestation/report" => (Method::GET, Route::LegacyReport),
+        "/.well-known/ohttp-gateway" if *method == Method::GET => (Method::GET, Route::OhttpKeys),
+        "/.well-known/ohttp-gateway" => (Method::POST, Route::Ohttp),
+        "/.well-known/hpke-keys" => (Method::GET, Route::EhbpKeys),
+        "/api/pubkey" => (Method::GET, Route::EnvelopeKeys),
+        "/.well-known/jwks.json" => (Method::GET, Route::EnvelopeJwks),
+        "/api/chat" => (Method::POST, Route::EnvelopeChat),
+        _ => (Method::GET, named(path)?),
     };
     if *method == allowed { Ok(route) } else { Err(ApiError::MethodNotAllowed { allowed }) }
+}
+
+/// The routes that end in a name.
+fn named(path: &str) -> Result<Route, ApiError> {
+    let name = |prefix| path.strip_prefix(prefix);
+    if let Some(id) = name("/v1/models/") {
+        return percent_decoded(id).map(Route::Model).ok_or(ApiError::ModelNotFound);
+    }
+    if let Some(id) = name("/v1/aci/receipts/") {
+        return percent_decoded(id).map(Route::Receipt).ok_or(ApiError::NoSuchReceipt);
+    }
+    if let Some(id) = name("/v1/signature/") {
+        return percent_decoded(id).map(Route::Signature).ok_or(ApiError::NoSuchReceipt);
+    }
+    Err(ApiError::NoSuchRoute)
 }
 
 impl Route {
@@ -51,28 +89,57 @@ impl Route {
             Self::Model(_) => "model",
             Self::Health => "health",
             Self::Attestation => "attestation",
+            Self::LegacyReport => "legacy-report",
+            Self::Receipt(_) => "receipt",
+            Self::Signature(_) => "signature",
+            Self::OhttpKeys => "ohttp-keys",
+            Self::Ohttp => "ohttp",
+            Self::EhbpKeys => "ehbp-keys",
+            Self::EnvelopeKeys => "envelope-keys",
+            Self::EnvelopeJwks => "envelope-jwks",
+            Self::EnvelopeChat => "envelope",
         }
     }
 
-    /// Whether a token is needed where the document demands tokens. Evidence and health are for everyone: a client
-    /// checks the one before it sends a token, and whatever balances load asks the other.
+    /// Whether a token is needed where the document demands tokens. Evidence, keys and health are for everyone: a client
+    /// checks the one before it sends a token, and whatever balances load asks the other. A sealed request has its token inside.
     #[must_use]
     pub const fn needs_token(&self) -> bool {
-        match self {
-            Self::Chat | Self::Completion | Self::Models | Self::Model(_) => true,
-            Self::Health | Self::Attestation => false,
-        }
+        matches!(self, Self::Chat | Self::Completion | Self::Models | Self::Model(_) | Self::EnvelopeChat)
     }
 
     /// Whether the request has a body that is read.
     #[must_use]
     pub const fn has_body(&self) -> bool {
+        matches!(self, Self::Chat | Self::Completion | Self::Ohttp | Self::EnvelopeChat)
+    }
+
+    /// Whether the engine is asked.
+    #[must_use]
+    pub const fn is_inference(&self) -> bool {
         matches!(self, Self::Chat | Self::Completion)
+    }
+
+    /// Whether the route takes or serves a sealed wire of its own, which no sealed request goes to.
+    #[must_use]
+    pub const fn is_sealed(&self) -> bool {
+        matches!(self, Self::Ohttp | Self::EnvelopeChat)
+    }
+
+    /// Whether the document switches the route on.
+    #[must_use]
+    pub const fn is_served(&self, wires: &Wires) -> bool {
+        match self {
+            Self::Ohttp | Self::OhttpKeys => wires.ohttp,
+            Self::EhbpKeys => wires.ehbp,
+            Self::EnvelopeKeys | Self::EnvelopeJwks | Self::EnvelopeChat => wires.envelope,
+            _ => true,
+        }
     }
 }
 
 /// RFC 3986 percent-decoding; `None` for a broken escape or a result that is not UTF-8.
-fn percent_decoded(text: &str) -> Option<String> {
+pub(super) fn percent_decoded(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -98,6 +165,15 @@ mod tests {
         assert_eq!(route(&Method::GET, "/v1/models").expect("route"), Route::Models);
         assert_eq!(route(&Method::GET, "/health").expect("route"), Route::Health);
         assert_eq!(route(&Method::GET, "/v1/aci/attestation").expect("route"), Route::Attestation);
+        assert_eq!(route(&Method::GET, "/v1/attestation/report").expect("route"), Route::LegacyReport);
+        assert_eq!(route(&Method::GET, "/.well-known/ohttp-gateway").expect("route"), Route::OhttpKeys);
+        assert_eq!(route(&Method::POST, "/.well-known/ohttp-gateway").expect("route"), Route::Ohttp);
+        assert_eq!(route(&Method::GET, "/.well-known/hpke-keys").expect("route"), Route::EhbpKeys);
+        assert_eq!(route(&Method::GET, "/v1/aci/receipts/r").expect("route"), Route::Receipt("r".to_owned()));
+        assert_eq!(route(&Method::GET, "/v1/signature/c").expect("route"), Route::Signature("c".to_owned()));
+        assert_eq!(route(&Method::GET, "/api/pubkey").expect("route"), Route::EnvelopeKeys);
+        assert_eq!(route(&Method::GET, "/.well-known/jwks.json").expect("route"), Route::EnvelopeJwks);
+        assert_eq!(route(&Method::POST, "/api/chat").expect("route"), Route::EnvelopeChat);
         for path in ["/", "", "/v1/chat/completions/", "//v1/models", "/v1/embeddings", "/v1/../health", "*"] {
             assert!(matches!(route(&Method::GET, path), Err(ApiError::NoSuchRoute)), "{path}");
         }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use deployment::{Clients, Document, Limits, Model};
+use deployment::{Clients, Document, Limits, Model, Wires};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::event::EventSink;
+use super::receipts::Receipts;
 use super::template::Render;
 use crate::identity::Identity;
 use crate::inference::Submit;
@@ -35,6 +36,8 @@ pub struct State {
     fingerprint: String,
     started: u64,
     bodies: Arc<Semaphore>,
+    sealed_bodies: Arc<Semaphore>,
+    receipts: Receipts,
     evidence: Arc<Semaphore>,
 }
 
@@ -51,8 +54,10 @@ impl State {
         let bodies = usize::try_from(bodies).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             fingerprint,
+            receipts: Receipts::new(&parts.document, parts.submit.facts().chat_template.as_deref()),
             started: unix_seconds(),
             bodies: Arc::new(Semaphore::new(bodies)),
+            sealed_bodies: Arc::new(Semaphore::new(bodies)),
             evidence: Arc::new(Semaphore::new(EVIDENCE_QUEUE)),
             parts,
         })
@@ -128,6 +133,25 @@ impl State {
     #[must_use]
     pub const fn bodies(&self) -> &Arc<Semaphore> {
         &self.bodies
+    }
+
+    /// As [`State::bodies`], for messages that show only when they are open who sent them: strangers with such messages cannot take
+    /// the places of clients with a token.
+    #[must_use]
+    pub const fn sealed_bodies(&self) -> &Arc<Semaphore> {
+        &self.sealed_bodies
+    }
+
+    /// The receipts that can be fetched.
+    #[must_use]
+    pub(super) const fn receipts(&self) -> &Receipts {
+        &self.receipts
+    }
+
+    /// Encrypted wires.
+    #[must_use]
+    pub fn wires(&self) -> &Wires {
+        &self.parts.document.wires
     }
 
     /// All ids of the model, its name first.

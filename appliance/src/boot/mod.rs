@@ -35,7 +35,7 @@ use platform::Machine;
 pub use refused::Refused;
 pub use system::{Disk, Linux, System};
 
-use crate::identity::{Identity, IdentityError, Origin};
+use crate::identity::{Ground, Identity, IdentityError, Origin};
 use crate::lockdown;
 use crate::lockdown::files::Reachable;
 use crate::lockdown::memory::{self, MemoryError, MemoryLocked};
@@ -115,8 +115,8 @@ pub fn lock_memory(system: &impl System, tolerant: bool) -> Result<MemoryLocked,
 /// # Errors
 /// A refusal with the code `keys`.
 fn establish(bound: &Bound, machine: Machine, memory: &MemoryLocked) -> Result<Identity, Refused> {
-    let identity = Identity::establish(&bound.document, origin(bound, false, memory)).map_err(refused_keys)?;
-    Ok(identity.on(machine, bound.binding, bound.bytes.clone()))
+    let ground = Ground { machine, binding: bound.binding, document: bound.bytes.clone() };
+    Identity::on(&bound.document, origin(bound, false, memory), ground).map_err(refused_keys)
 }
 
 /// The document is found, judged and read.

@@ -1,10 +1,10 @@
 //! `attestation.evidence` of a report: everything a verifier needs, in one JSON object.
 //!
-//! Bytes are lower-case hexadecimal. What a platform does not have is left out, never filled in. docs/decisions/0007 lists
-//! the members.
+//! Bytes are lower-case hexadecimal. What a platform does not have is left out, never filled in; what a verifier may need and does not
+//! find here stands in `missing`. docs/decisions/0007 lists the members.
 
 use serde_json::{Map, Value, json};
-use tee::{Evidence, SevSnpEvidence, TdxEvidence, Tpm2Evidence};
+use tee::{Bank, Evidence, SevSnpEvidence, TdxEvidence, Tpm2Evidence};
 
 use super::Identity;
 
@@ -15,7 +15,7 @@ pub(super) fn json(identity: &Identity, evidence: &Evidence) -> Value {
     let mut put = |name: &str, value: Value| drop(members.insert(name.to_owned(), value));
     // Statements of the machine about itself. The first two can be recomputed from the document, which hardware binds.
     put("document_sha256", hex::encode(origin.document_sha256).into());
-    put("model_sha256", hex::encode(identity.model_sha256).into());
+    put("model_sha256", hex::encode(identity.model.1).into());
     put("host_mode", origin.host_mode.into());
     put("insecure_host", origin.insecure_host.into());
     if *evidence != Evidence::None {
@@ -28,10 +28,45 @@ pub(super) fn json(identity: &Identity, evidence: &Evidence) -> Value {
         Evidence::SevSnp(evidence) => put("sev_snp", sev_snp(evidence)),
         Evidence::Tdx(evidence) => put("tdx", tdx(evidence)),
     }
+    put("missing", missing(evidence).into());
     Value::Object(members)
 }
 
-fn tpm2(evidence: &Tpm2Evidence) -> Value {
+/// What the hardware says it launched: the launch digest of SEV-SNP, MRTD of TDX, PCR 4 of a TPM's SHA-256 bank.
+pub(super) fn measurement(evidence: &Evidence) -> Option<String> {
+    /// Offset of MRTD in a quote of version 4; a later version has six bytes more before the body.
+    const MRTD: usize = 184;
+    let bytes = match evidence {
+        Evidence::None => None,
+        Evidence::SevSnp(evidence) => evidence.report.get(0x90..0xc0),
+        Evidence::Tdx(evidence) => {
+            let start = if evidence.quote.starts_with(&[4, 0]) { MRTD } else { MRTD + 6 };
+            evidence.quote.get(start..start + 48)
+        }
+        Evidence::Tpm2(evidence) => evidence.pcrs.get(&Bank::Sha256).and_then(|bank| bank.get(&4)).map(Vec::as_slice),
+    };
+    bytes.map(hex::encode)
+}
+
+/// What a verifier may need and has to find elsewhere.
+fn missing(evidence: &Evidence) -> Vec<&'static str> {
+    let mut missing = match evidence {
+        Evidence::None => return vec!["hardware_evidence"],
+        Evidence::Tpm2(evidence) => vec![
+            ("tpm2.ak_certificate", evidence.ak_certificate.is_none()),
+            ("tpm2.event_log", evidence.event_log.is_empty()),
+        ],
+        Evidence::SevSnp(evidence) => {
+            vec![("sev_snp.certificates", evidence.certificates.is_none()), ("sev_snp.crl", true)]
+        }
+        Evidence::Tdx(evidence) => vec![("tdx.event_log", evidence.event_log.is_none()), ("tdx.collateral", true)],
+    };
+    // an image cannot hold its own digest; its manifest is published beside it
+    missing.push(("image_manifest", true));
+    missing.into_iter().filter_map(|(name, absent)| absent.then_some(name)).collect()
+}
+
+pub(super) fn tpm2(evidence: &Tpm2Evidence) -> Value {
     let pcrs: Map<String, Value> = evidence
         .pcrs
         .iter()

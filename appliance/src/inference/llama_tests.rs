@@ -139,6 +139,8 @@ fn greedy(scheduler: &Scheduler, prompt: &str) -> tokio::sync::mpsc::Receiver<su
     let (mut job, receiver) = ask(prompt);
     job.max_tokens = 24;
     job.sampling.logprobs = Some(2);
+    // all prompts of a slow or busy machine: an answer that its deadline ends would look like one that differs
+    job.deadline += std::time::Duration::from_secs(3600);
     scheduler.submit(job).unwrap();
     receiver
 }

@@ -12,8 +12,13 @@
 mod access;
 mod answers;
 mod client;
+mod ehbp;
 mod engine;
+mod envelope;
+mod epochs;
 mod failures;
 mod hostile;
 mod limits;
+mod ohttp;
+mod receipts;
 mod server;

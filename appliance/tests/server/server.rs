@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use deployment::{Access, Clients, Document, Limits, Token, token};
+use deployment::{Access, Clients, Document, Keys, Limits, Receipts, Token, Wires, token};
 use lethe_appliance::api::{Event, EventSink, Listener, Parts, Render, RenderFailure, State, serve};
 use lethe_appliance::identity::{Identity, Origin};
 use serde_json::Value;
@@ -69,6 +69,9 @@ pub struct Setup {
     pub limits: Limits,
     pub tokens: Vec<String>,
     pub template: bool,
+    pub keys: Keys,
+    pub receipts: Receipts,
+    pub wires: Wires,
 }
 
 impl Default for Setup {
@@ -78,6 +81,9 @@ impl Default for Setup {
             limits: Limits::default(),
             tokens: Vec::new(),
             template: true,
+            keys: Keys::default(),
+            receipts: Receipts::default(),
+            wires: Wires::default(),
         }
     }
 }
@@ -158,6 +164,9 @@ fn document(setup: &Setup) -> Document {
     );
     let mut document = deployment::parse(text.as_bytes()).expect("document");
     document.limits = setup.limits.clone();
+    document.keys = setup.keys.clone();
+    document.receipts = setup.receipts.clone();
+    document.wires = setup.wires.clone();
     if !setup.tokens.is_empty() {
         let entry = |text: &String| Token { name: "t".to_owned(), sha256: token::digest(text).expect("token") };
         document.clients = Clients { access: Access::Token, tokens: setup.tokens.iter().map(entry).collect() };

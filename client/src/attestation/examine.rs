@@ -182,7 +182,7 @@ fn label_binding(bound: &Bound, answers: bool, keyset_holds: bool, expected: &Ex
         Bound::Holds if answers => {
             if keyset_holds {
                 findings.accept(Subject::Keys, match expected.channel {
-                    Channel::Tls { .. } => "the hardware vouches for the keyset, and the TLS key of this connection is in it",
+                    Channel::Tls { .. } => "the hardware vouches for the keyset, and the TLS key that the server held is in it",
                     Channel::Local => {
                         "the hardware vouches for the keyset; a UNIX socket has no TLS key, who may open it is up to its file"
                     }

@@ -2,38 +2,34 @@
 //!
 //! Source: AMD publication 57230, "Versioned Chip Endorsement Key (VCEK) Certificate and KDS Interface Specification".
 
-use super::{CollateralError, Library, cache::Age};
+use super::{CollateralError, Service};
 
 /// Largest certificate or revocation list, in bytes.
 const MAX_BYTES: usize = 64 * 1024;
 
-/// The certificate at a place. It is of one chip at one TCB and does not change.
-pub(super) async fn certificate(library: &Library, place: &str) -> Result<Option<Vec<u8>>, CollateralError> {
-    fetched(library, place, Age::Any).await
+/// The certificate or the revocation list at a place, in DER.
+pub(super) async fn fetched(service: &Service, place: &str) -> Result<Vec<u8>, CollateralError> {
+    let body = service.get(place, MAX_BYTES).await?.body;
+    // What is kept must not be the page of a portal or a proxy: it would be in the way for as long as it is kept.
+    if is_one_sequence(&body) { Ok(body) } else { Err(service.other_form("not in DER")) }
 }
 
-/// The revocation list at a place, of today.
-pub(super) async fn revocation_list(library: &Library, place: &str) -> Result<Option<Vec<u8>>, CollateralError> {
-    fetched(library, place, Age::Day).await
+/// Whether bytes are one DER SEQUENCE with a length of two bytes, as certificates and revocation lists are (X.690, section 8.1.3).
+fn is_one_sequence(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x30, 0x82, high, low, content @ ..] if content.len() == usize::from(u16::from_be_bytes([*high, *low])))
 }
 
-/// From the cache if it is young enough, from the service, or from the cache however old: the verifier judges dates.
-async fn fetched(library: &Library, place: &str, age: Age) -> Result<Option<Vec<u8>>, CollateralError> {
-    let name = format!("{}{place}", library.amd.address());
-    let cached = |age| library.cache.as_ref().and_then(|cache| cache.get(&name, age));
-    if let Some(bytes) = cached(if library.online { age } else { Age::Any }) {
-        return Ok(Some(bytes));
-    }
-    if !library.online {
-        return Ok(None);
-    }
-    match library.amd.get(place, MAX_BYTES).await {
-        Ok(answer) => {
-            if let Some(cache) = &library.cache {
-                cache.put(&name, &answer.body);
-            }
-            Ok(Some(answer.body))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_in_der_is_not_taken() {
+        let sequence = [&[0x30, 0x82, 1, 0][..], &[7; 256]].concat();
+        assert!(is_one_sequence(&sequence));
+        let longer = [&sequence[..], &[0]].concat();
+        for other in [&b"<html>"[..], b"", &sequence[..100], &longer, &[0x30, 0x82]] {
+            assert!(!is_one_sequence(other), "{other:?}");
         }
-        Err(problem) => cached(Age::Any).map(Some).ok_or(problem),
     }
 }

@@ -4,36 +4,15 @@
 
 use evidence::tdx::Wanted;
 use http::HeaderMap;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{CollateralError, Library, Service, cache::Age};
+use super::{CollateralError, Library, Service};
 
 /// Largest of the answers, in bytes.
 const MAX_BYTES: usize = 512 * 1024;
 
-/// The collateral for a kind of platform, of today, in the form that `lethe check tdx --collateral` reads.
-pub(super) async fn collateral(library: &Library, wanted: &Wanted) -> Result<Option<Vec<u8>>, CollateralError> {
-    let name = format!("{}/tdx/{}/{}", library.intel.address(), hex::encode(wanted.fmspc), wanted.authority);
-    let cached = |age| library.cache.as_ref().and_then(|cache| cache.get(&name, age));
-    if let Some(bytes) = cached(if library.online { Age::Day } else { Age::Any }) {
-        return Ok(Some(bytes));
-    }
-    if !library.online {
-        return Ok(None);
-    }
-    match fetched(library, wanted).await {
-        Ok(collateral) => {
-            let bytes = format!("{collateral:#}\n").into_bytes();
-            if let Some(cache) = &library.cache {
-                cache.put(&name, &bytes);
-            }
-            Ok(Some(bytes))
-        }
-        Err(problem) => cached(Age::Any).map(Some).ok_or(problem),
-    }
-}
-
-async fn fetched(library: &Library, wanted: &Wanted) -> Result<Value, CollateralError> {
+/// The collateral for a kind of platform, in the form that `lethe check tdx --collateral` reads.
+pub(super) async fn fetched(library: &Library, wanted: &Wanted) -> Result<Vec<u8>, CollateralError> {
     let fmspc = hex::encode_upper(wanted.fmspc);
     let intel = &library.intel;
     let tcb_info =
@@ -44,7 +23,7 @@ async fn fetched(library: &Library, wanted: &Wanted) -> Result<Value, Collateral
     let place = format!("/sgx/certification/v4/pckcrl?ca={}&encoding=der", wanted.authority);
     let pck_crl = intel.get(&place, MAX_BYTES).await?;
     let root_crl = library.intel_certificates.get("/IntelSGXRootCA.der", MAX_BYTES).await?;
-    Ok(json!({
+    let collateral = json!({
         "pck_crl_issuer_chain": chain(intel, &pck_crl.headers, "SGX-PCK-CRL-Issuer-Chain")?,
         "root_ca_crl": hex::encode(root_crl.body),
         "pck_crl": hex::encode(pck_crl.body),
@@ -54,7 +33,8 @@ async fn fetched(library: &Library, wanted: &Wanted) -> Result<Value, Collateral
         "qe_identity_issuer_chain": qe_identity.chain,
         "qe_identity": qe_identity.text,
         "qe_identity_signature": qe_identity.signature,
-    }))
+    });
+    Ok(format!("{collateral:#}\n").into_bytes())
 }
 
 /// A signed text and its signers.

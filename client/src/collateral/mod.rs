@@ -15,6 +15,7 @@ use crate::{
     attestation::{Endorsements, evidence::Members, parse},
     error::{Error, NetworkError},
 };
+use cache::Age;
 pub use cache::Cache;
 pub use service::{Service, web_roots};
 
@@ -124,10 +125,14 @@ impl Library {
             && !has_certificate
             && let Some(place) = &wanted.endorsement
         {
-            given.vek = noted(amd::certificate(self, place).await, problems);
+            // It is of one chip at one TCB and does not change.
+            let name = format!("{}{place}", self.amd.address());
+            given.vek = self.kept(&name, Age::Any, amd::fetched(&self.amd, place), problems).await;
         }
         if given.crls.is_empty() {
-            given.crls.extend(noted(amd::revocation_list(self, &wanted.crl).await, problems));
+            let name = format!("{}{}", self.amd.address(), wanted.crl);
+            let found = self.kept(&name, Age::Day, amd::fetched(&self.amd, &wanted.crl), problems).await;
+            given.crls.extend(found);
         }
         given
     }
@@ -143,17 +148,43 @@ impl Library {
             return given;
         }
         match tdx::wanted(quote) {
-            Ok(wanted) => given.tdx = noted(intel::collateral(self, &wanted).await, problems),
+            Ok(wanted) => {
+                let fmspc = hex::encode(wanted.fmspc);
+                let name = format!("{}/tdx/{fmspc}/{}", self.intel.address(), wanted.authority);
+                given.tdx = self.kept(&name, Age::Day, intel::fetched(self, &wanted), problems).await;
+            }
             Err(source) => problems.push(CollateralError::Evidence { service: self.intel.name(), source }),
         }
         given
     }
-}
 
-/// What was found; a problem is kept for later, and being offline is none.
-fn noted(found: Result<Option<Vec<u8>>, CollateralError>, problems: &mut Vec<CollateralError>) -> Option<Vec<u8>> {
-    found.unwrap_or_else(|problem| {
-        problems.push(problem);
-        None
-    })
+    /// From the cache if it is young enough, from the service, or from the cache however old: the verifier judges dates. What the
+    /// service refused is said in any case.
+    async fn kept(
+        &self,
+        name: &str,
+        age: Age,
+        fetched: impl Future<Output = Result<Vec<u8>, CollateralError>>,
+        problems: &mut Vec<CollateralError>,
+    ) -> Option<Vec<u8>> {
+        let cached = |age| self.cache.as_ref().and_then(|cache| cache.get(name, age));
+        if !self.online {
+            return cached(Age::Any);
+        }
+        if let Some(bytes) = cached(age) {
+            return Some(bytes);
+        }
+        match fetched.await {
+            Ok(bytes) => {
+                if let Some(cache) = &self.cache {
+                    cache.put(name, &bytes);
+                }
+                Some(bytes)
+            }
+            Err(problem) => {
+                problems.push(problem);
+                cached(Age::Any)
+            }
+        }
+    }
 }

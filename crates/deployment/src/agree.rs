@@ -14,6 +14,9 @@ pub(crate) fn disagreements(document: &Document) -> Vec<DocumentError> {
     if document.engine.stall_exit_s < document.engine.stall_unready_s {
         found.push(disagrees("engine.stall_exit_s", "less than engine.stall_unready_s"));
     }
+    if document.keys.grace_seconds > document.keys.epoch_seconds {
+        found.push(disagrees("keys.grace_seconds", "more than keys.epoch_seconds"));
+    }
     network(&document.network, &mut found);
     found
 }

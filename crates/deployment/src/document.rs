@@ -23,6 +23,15 @@ pub struct Document {
     /// Guard rails of sizes, times and parameters.
     #[serde(default)]
     pub limits: Limits,
+    /// How long keys live.
+    #[serde(default)]
+    pub keys: Keys,
+    /// Which encrypted wires are served, and how their traffic looks.
+    #[serde(default)]
+    pub wires: Wires,
+    /// How long and how many receipts are kept.
+    #[serde(default)]
+    pub receipts: Receipts,
     /// How the virtual machine gets its address; without meaning in host mode.
     #[serde(default)]
     pub network: Network,
@@ -153,6 +162,68 @@ pub struct Limits {
     pub max_top_logprobs: u32,
 }
 
+/// `[keys]`: the life of the keys that prompts are sealed to. Measured on the monotonic clock alone.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Keys {
+    /// Length of an epoch, in seconds.
+    pub epoch_seconds: u32,
+    /// Sealed requests of an epoch; then the next one begins early.
+    pub epoch_requests: u32,
+    /// Seconds after its epoch in which a key still opens requests.
+    pub grace_seconds: u32,
+}
+
+/// `[wires]`: encrypted wires and the shape of their traffic. TLS is always there.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Wires {
+    /// OHTTP and chunked OHTTP.
+    pub ohttp: bool,
+    /// Whether OHTTP also offers an X-Wing key.
+    pub post_quantum: bool,
+    /// The encrypted body protocol, whose headers are clear and whose ends are unmarked.
+    pub ehbp: bool,
+    /// The envelope.
+    pub envelope: bool,
+    /// Whether envelope answers are event streams; otherwise each is one sealed body.
+    pub envelope_streaming: bool,
+    /// Whether requests with a date too far from the machine's clock are refused.
+    pub dates: bool,
+    /// How old a dated request may be, in seconds.
+    pub age_seconds: u32,
+    /// How far ahead a dated request may be, in seconds.
+    pub skew_seconds: u32,
+    /// What the sizes and times of encrypted answers show.
+    pub shape: Shape,
+    /// Size of a frame of paced answers, in bytes.
+    pub paced_bytes: u32,
+    /// Time between two of them, in milliseconds.
+    pub paced_ms: u32,
+}
+
+/// What an observer of encrypted answers sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Shape {
+    /// Sizes and times of the tokens.
+    Off,
+    /// Buckets of sizes, and times.
+    Padded,
+    /// Equal frames on a fixed tick.
+    Paced,
+}
+
+/// `[receipts]`: how long and how many are kept, in memory alone.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Receipts {
+    /// Seconds that a receipt is kept.
+    pub seconds: u32,
+    /// Most receipts; the oldest go first.
+    pub count: u32,
+}
+
 /// `[network]`: addressing of the virtual machine.
 ///
 /// It is read through a plain struct: serde's tagged enums let unknown keys pass beside a variant without fields.
@@ -251,6 +322,36 @@ impl Default for Limits {
             max_stop: 4,
             max_top_logprobs: 20,
         }
+    }
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        Self { epoch_seconds: 3600, epoch_requests: 1 << 20, grace_seconds: 300 }
+    }
+}
+
+impl Default for Wires {
+    fn default() -> Self {
+        Self {
+            ohttp: true,
+            post_quantum: true,
+            ehbp: false,
+            envelope: false,
+            envelope_streaming: true,
+            dates: true,
+            age_seconds: 60,
+            skew_seconds: 60,
+            shape: Shape::Padded,
+            paced_bytes: 2048,
+            paced_ms: 50,
+        }
+    }
+}
+
+impl Default for Receipts {
+    fn default() -> Self {
+        Self { seconds: 1200, count: 4096 }
     }
 }
 

@@ -122,7 +122,7 @@ fn write_comment(text: &mut String, words: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Document, Engine, Limits, Listen, Network, Template, Token};
+    use crate::document::{Document, Engine, Keys, Limits, Listen, Network, Receipts, Template, Token, Wires};
 
     fn draft() -> Draft {
         Draft {
@@ -146,6 +146,9 @@ mod tests {
             listen: Listen::default(),
             clients: draft().clients,
             limits: Limits::default(),
+            keys: Keys::default(),
+            wires: Wires::default(),
+            receipts: Receipts::default(),
             network: Network::default(),
             template: Template::default(),
         };

@@ -6,7 +6,7 @@
 use crate::key::{Key, Kind, Presence, Section};
 use crate::rule::Rule;
 
-use Kind::{Choice, Integer, List, Number, Text};
+use Kind::{Choice, Integer, List, Number, Switch, Text};
 use Presence::{Beside, Default, Optional, Required};
 
 /// One day, in milliseconds.
@@ -22,6 +22,9 @@ pub const SECTIONS: &[Section] = &[
     Section { path: "clients",          max: 1,   meaning: "Who may ask." },
     Section { path: "clients.tokens[]", max: 256, meaning: "One accepted bearer token; the document is public and holds only digests." },
     Section { path: "limits",           max: 1,   meaning: "Guard rails: sizes, times, and the ranges of request parameters." },
+    Section { path: "keys",             max: 1,   meaning: "The life of the keys that prompts are sealed to; a key of an epoch is wiped after its grace." },
+    Section { path: "wires",            max: 1,   meaning: "Encrypted wires beside TLS, which are listed in the attestation report, and the shape of their traffic." },
+    Section { path: "receipts",         max: 1,   meaning: "Signed receipts of answers, kept in locked memory and nowhere else." },
     Section { path: "network",          max: 1,   meaning: "How the virtual machine gets its address; without meaning for an ordinary process." },
     Section { path: "template",         max: 1,   meaning: "Constants given to the model's chat template." },
 ];
@@ -57,7 +60,7 @@ pub const KEYS: &[Key] = &[
     Key { path: "engine.kernels", kind: Choice(&["auto", "baseline", "avx2", "avx512"]), unit: "", presence: Default("\"auto\""),
           meaning: "Compiled kernels that compute: the fastest the processor runs, or always the same ones, so that answers do not depend on the \
                     processor; a processor without their instructions stops the boot." },
-    Key { path: "engine.repack", kind: Kind::Switch, unit: "", presence: Default("true"),
+    Key { path: "engine.repack", kind: Switch, unit: "", presence: Default("true"),
           meaning: "Lay weights out anew for the processor's matrix instructions (AMX, VNNI) where it has some for their type: faster, and \
                     while the model is loaded it needs its memory twice." },
     Key { path: "engine.stall_unready_s", kind: Integer { min: 1, max: 3600 }, unit: "seconds", presence: Default("60"),
@@ -99,6 +102,45 @@ pub const KEYS: &[Key] = &[
           meaning: "Most stop texts of a request." },
     Key { path: "limits.max_top_logprobs", kind: Integer { min: 0, max: 100 }, unit: "alternatives", presence: Default("20"),
           meaning: "Highest top_logprobs a request may ask for." },
+
+    Key { path: "keys.epoch_seconds", kind: Integer { min: 10, max: 604_800 }, unit: "seconds", presence: Default("3600"),
+          meaning: "Length of an epoch; each has keys of its own, and the next one's are published before it begins." },
+    Key { path: "keys.epoch_requests", kind: Integer { min: 16, max: 1 << 22 }, unit: "requests", presence: Default("1048576"),
+          meaning: "Sealed requests of an epoch, each remembered in about 20 bytes so that it counts once; then the next epoch begins early, \
+                    at most once a minute." },
+    Key { path: "keys.grace_seconds", kind: Integer { min: 0, max: 3600 }, unit: "seconds", presence: Default("300"),
+          meaning: "Time after an epoch in which its keys still open requests, at most epoch_seconds; then they are wiped." },
+
+    Key { path: "wires.ohttp", kind: Switch, unit: "", presence: Default("true"),
+          meaning: "Serve OHTTP and chunked OHTTP at /.well-known/ohttp-gateway: method, path, headers and body are sealed, answers stream." },
+    Key { path: "wires.post_quantum", kind: Switch, unit: "", presence: Default("true"),
+          meaning: "Offer an X-Wing key (ML-KEM-768 with X25519) beside the X25519 key of OHTTP." },
+    Key { path: "wires.ehbp", kind: Switch, unit: "", presence: Default("false"),
+          meaning: "Serve EHBP on the routes with bodies, for its existing clients: its headers are clear and it marks no end, so that \
+                    whoever carries an answer can cut it off unseen." },
+    Key { path: "wires.envelope", kind: Switch, unit: "", presence: Default("false"),
+          meaning: "Serve the envelope at /api/pubkey and /api/chat, for apps without an OHTTP library." },
+    Key { path: "wires.envelope_streaming", kind: Switch, unit: "", presence: Default("true"),
+          meaning: "Answer envelopes with a stream of sealed events; otherwise with one sealed body." },
+    Key { path: "wires.dates", kind: Switch, unit: "", presence: Default("true"),
+          meaning: "Refuse sealed requests whose date is too far from the machine's clock; an early filter only, since the clock is the \
+                    host's: that a request counts once never depends on it." },
+    Key { path: "wires.age_seconds", kind: Integer { min: 1, max: 3600 }, unit: "seconds", presence: Default("60"),
+          meaning: "How old such a request may be." },
+    Key { path: "wires.skew_seconds", kind: Integer { min: 0, max: 3600 }, unit: "seconds", presence: Default("60"),
+          meaning: "How far ahead of the machine's clock such a request may be." },
+    Key { path: "wires.shape", kind: Choice(&["off", "padded", "paced"]), unit: "", presence: Default("\"padded\""),
+          meaning: "What sizes and times of sealed answers show: of each token, of buckets of 512 bytes and more, or of nothing but equal \
+                    frames on a fixed tick. Padding alone does not hide topics; \"paced\" is for where that matters." },
+    Key { path: "wires.paced_bytes", kind: Integer { min: 512, max: 16_000 }, unit: "bytes", presence: Default("2048"),
+          meaning: "Size of a frame where shape = \"paced\"." },
+    Key { path: "wires.paced_ms", kind: Integer { min: 5, max: 1000 }, unit: "milliseconds", presence: Default("50"),
+          meaning: "Time between two frames; with the size it bounds the speed of an answer." },
+
+    Key { path: "receipts.seconds", kind: Integer { min: 10, max: 86_400 }, unit: "seconds", presence: Default("1200"),
+          meaning: "Time a receipt can be fetched, and the evidence of a past epoch with it." },
+    Key { path: "receipts.count", kind: Integer { min: 16, max: 65_536 }, unit: "receipts", presence: Default("4096"),
+          meaning: "Most receipts that are kept, about 3 KiB each; the oldest go first." },
 
     Key { path: "network.mode", kind: Choice(&["dhcp", "static"]), unit: "", presence: Default("\"dhcp\""),
           meaning: "\"dhcp\" asks the network (IPv4), \"static\" takes the address below." },

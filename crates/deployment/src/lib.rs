@@ -24,7 +24,10 @@ mod walk;
 
 pub use digest::{digest_sha256, digest_sha384};
 pub use disk::{DISK_MAX_BYTES, DiskError, unwrap_disk, wrap_disk};
-pub use document::{Access, Clients, Document, Engine, Kernels, Limits, Listen, Model, Network, Template, Token};
+pub use document::{
+    Access, Clients, Document, Engine, Kernels, Keys, Limits, Listen, Model, Network, Receipts, Shape, Template, Token,
+    Wires,
+};
 pub use draft::Draft;
 pub use error::DocumentError;
 pub use explain::{explain, markdown};

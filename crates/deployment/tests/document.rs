@@ -193,6 +193,8 @@ fn the_watchdog_ends_the_process_no_earlier_than_it_reports() {
         and("[engine]\nstall_unready_s = 61\nstall_exit_s = 60"),
         "engine.stall_exit_s: less than engine.stall_unready_s",
     );
+    assert!(and("[keys]\nepoch_seconds = 60\ngrace_seconds = 60").is_ok());
+    refused(and("[keys]\nepoch_seconds = 60\ngrace_seconds = 61"), "keys.grace_seconds: more than keys.epoch_seconds");
 }
 
 #[test]

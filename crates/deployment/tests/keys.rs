@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use deployment::{Document, Engine, KEYS, Key, Kind, Limits, Listen, Network, Presence, SECTIONS, Template};
+use deployment::{
+    Document, Engine, KEYS, Key, Keys, Kind, Limits, Listen, Network, Presence, Receipts, SECTIONS, Template, Wires,
+};
 use toml::{Table, Value};
 
 const FULL: &str = include_str!("full.toml");
@@ -93,6 +95,9 @@ fn the_defaults_of_the_table_are_those_of_the_types() {
         engine: Engine::default(),
         listen: Listen::default(),
         limits: Limits::default(),
+        keys: Keys::default(),
+        wires: Wires::default(),
+        receipts: Receipts::default(),
         network: Network::default(),
         template: Template::default(),
         ..deployment::parse(FULL.as_bytes()).expect("full.toml is a document")

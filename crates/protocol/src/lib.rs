@@ -23,6 +23,7 @@ pub mod json;
 pub mod keyset;
 pub mod legacy;
 pub mod ohttp;
+pub mod ratchet;
 pub mod receipt;
 pub mod refusal;
 pub mod replay;

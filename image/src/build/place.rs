@@ -57,7 +57,23 @@ impl Place {
         };
         fs::create_dir_all(&target).with_context(|| format!("cannot make {}", target.display()))?;
         fetch(&checkout)?;
-        Ok(Self { registry: cargo_home()?.join("registry"), toolchain: sysroot(&checkout)?, checkout, target })
+        let place = Self { registry: cargo_home()?.join("registry"), toolchain: sysroot(&checkout)?, checkout, target };
+        place.visible()?;
+        Ok(place)
+    }
+
+    /// Says whether everything can still be seen when `/mnt` is covered.
+    fn visible(&self) -> anyhow::Result<()> {
+        for path in [&self.checkout, &self.registry, &self.toolchain, &self.target] {
+            ensure!(
+                !path.canonicalize().unwrap_or_else(|_| path.clone()).starts_with("/mnt"),
+                advise(
+                    format!("{} lies below /mnt, which a build covers with its own places", path.display()),
+                    "use a folder elsewhere (XDG_CACHE_HOME moves the cache, CARGO_HOME and RUSTUP_HOME move cargo's)"
+                )
+            );
+        }
+        Ok(())
     }
 
     /// A cargo command that runs in the places, offline.
@@ -100,7 +116,7 @@ pub fn check() -> anyhow::Result<()> {
         advise(
             "this machine gives no private mounts, and an image must be built at fixed places",
             "run as root, or allow user namespaces (sysctl kernel.unprivileged_userns_clone=1), or, in a container, give it CAP_SYS_ADMIN; \
-             --in-place builds an image that others cannot reproduce"
+             `lethe-image build --in-place` does without, but others cannot reproduce that image"
         )
     );
     Ok(())
@@ -170,6 +186,13 @@ mod tests {
     fn what_is_made_is_found_outside_and_nothing_else_is() {
         assert_eq!(place().outside(Path::new("/mnt/target/release/a")), Some(PathBuf::from("/cache/x/release/a")));
         assert_eq!(place().outside(Path::new("/home/a/lethe/target/a")), None);
+    }
+
+    #[test]
+    fn what_a_build_would_cover_is_refused() {
+        assert!(place().visible().is_ok());
+        let below = Place { target: "/mnt/data/target".into(), ..place() };
+        assert!(below.visible().unwrap_err().to_string().contains("/mnt/data/target"));
     }
 
     #[test]

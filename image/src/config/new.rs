@@ -1,19 +1,15 @@
 //! `lethe-image config new`: a commented document for a model, with what its file says filled in.
 
 use std::fs::File;
-use std::io::{self, Read, Write as _};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::ArgGroup;
 use deployment::{Access, Clients, Draft, Engine, Model, Rule, Token};
-use sha2::{Digest as _, Sha256};
 
 use crate::progress::Progress;
 use crate::report::advise;
-
-/// What is read of a model at once, in bytes.
-const CHUNK_BYTES: usize = 1 << 20;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,18 +97,8 @@ fn head(path: &Path, progress: Progress) -> io::Result<Option<gguf::Header>> {
 /// Size and SHA-256 of a file.
 fn pin(path: &Path, progress: Progress) -> io::Result<(u64, [u8; 32])> {
     let file = File::open(path)?;
-    let mut reader = progress.reader("Hashing", file.metadata()?.len(), file);
-    let (mut sha256, mut size) = (Sha256::new(), 0);
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        match reader.read(&mut chunk)? {
-            0 => return Ok((size, sha256.finalize().into())),
-            read => {
-                sha256.update(chunk.get(..read).unwrap_or_default());
-                size += read as u64;
-            }
-        }
-    }
+    let (sha256, size) = crate::digest::of(progress.reader("Hashing", file.metadata()?.len(), file))?;
+    Ok((size, sha256))
 }
 
 /// The name that a file gives itself if requests can use it, else the file's own name made so that they can.
@@ -171,7 +157,7 @@ mod tests {
         let document = document(&["--model", TINY, "--anyone"]);
         let bytes = std::fs::read(TINY).unwrap();
         assert_eq!(document.model.size_bytes, bytes.len() as u64);
-        assert_eq!(document.model.sha256, <[u8; 32]>::from(Sha256::digest(&bytes)));
+        assert_eq!(document.model.sha256, crate::digest::of(bytes.as_slice()).unwrap().0);
         assert_eq!(document.model.name, "tiny-random-llama");
         let trained = gguf::check(&bytes).unwrap().context_length;
         assert_eq!(document.engine.context_tokens, trained.min(4096));

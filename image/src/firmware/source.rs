@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail, ensure};
 use serde::Deserialize;
 
-use crate::kernel::pin::digest;
+use crate::digest;
 use crate::progress::Progress;
 use crate::report::advise;
 
@@ -171,7 +171,7 @@ fn file_digest(path: &Path, progress: &Progress) -> anyhow::Result<String> {
         Ok((file, length))
     };
     let (file, length) = open().with_context(|| format!("cannot open {}", path.display()))?;
-    digest(progress.reader("Checking", length, file)).with_context(|| format!("cannot read {}", path.display()))
+    digest::hex_of(progress.reader("Checking", length, file)).with_context(|| format!("cannot read {}", path.display()))
 }
 
 #[cfg(test)]

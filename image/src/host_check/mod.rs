@@ -15,6 +15,7 @@ pub use platforms::requirements;
 pub use requirement::{Requirement, Status, complete};
 
 use crate::machine::description::Tee;
+use crate::machine::plan::processors;
 use crate::measure;
 
 /// Exit status when something is missing.
@@ -38,16 +39,16 @@ pub struct Args {
     #[arg(long, value_name = "FILE", requires = "tee")]
     pub firmware: Option<PathBuf>,
     /// Image of the machine
-    #[arg(long, value_name = "FILE", default_value = "out/lethe.efi")]
+    #[arg(long, value_name = "FILE", default_value = "out/lethe.efi", requires = "firmware")]
     pub image: PathBuf,
     /// Its deployment document
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "firmware")]
     pub config: Option<PathBuf>,
-    /// Its processors
-    #[arg(long, value_name = "N", default_value = "2")]
-    pub cpus: u32,
+    /// Its processors [default: as many as this computer has, as `boot` does]
+    #[arg(long, value_name = "N", requires = "firmware", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub cpus: Option<u32>,
     /// QEMU's name of its processor, measured on SEV-SNP
-    #[arg(long, value_name = "NAME", default_value = "EPYC-v4")]
+    #[arg(long, value_name = "NAME", default_value = "EPYC-v4", requires = "firmware")]
     pub cpu_model: String,
     /// Print JSON
     #[arg(long)]
@@ -107,7 +108,7 @@ fn measure_command(args: &Args, kind: Kind) -> Vec<String> {
     let image = path(&args.image);
     let mut words: Vec<String> = match kind {
         Kind::SevSnp => {
-            let cpus = args.cpus.to_string();
+            let cpus = args.cpus.unwrap_or_else(processors).to_string();
             let words =
                 ["sev-snp", "--firmware", &firmware, "--kernel", &image, "--vcpus", &cpus, "--cpu", &args.cpu_model];
             words.map(str::to_owned).to_vec()
@@ -190,7 +191,7 @@ mod tests {
             firmware: Some("fw".into()),
             image: "image".into(),
             config: Some("c".into()),
-            cpus: 3,
+            cpus: Some(3),
             cpu_model: "EPYC-Milan".to_owned(),
             json: false,
         };

@@ -1,14 +1,13 @@
 //! The kernel source an image is built from, pinned by digest.
 
 use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
+use crate::digest;
 use crate::progress::Progress;
 use crate::report::advise;
 
@@ -40,7 +39,7 @@ impl Pin {
         let file = File::open(path)
             .with_context(|| advise(format!("cannot open the kernel source {}", path.display()), self.how_to_get()))?;
         let length = file.metadata().with_context(|| format!("cannot read {}", path.display()))?.len();
-        let found = digest(progress.reader("Checking", length, file))
+        let found = digest::hex_of(progress.reader("Checking", length, file))
             .with_context(|| format!("cannot read {}", path.display()))?;
         if found != self.sha256 {
             let message = format!(
@@ -75,13 +74,6 @@ impl Pin {
             _ => String::new(),
         }
     }
-}
-
-/// SHA-256 of all bytes, in hexadecimal.
-pub(crate) fn digest(mut source: impl io::Read) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    io::copy(&mut source, &mut hasher)?;
-    Ok(hex::encode(hasher.finalize()))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub mod inputs;
 pub mod list;
 pub mod logs;
 pub mod name;
-mod plan;
+pub(crate) mod plan;
 pub mod process;
 pub mod record;
 pub mod signals;

@@ -36,7 +36,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn make(args: &Args, progress: &Progress) -> Result<Self, Error> {
         let qemu = tools::qemu()?;
-        let tee = args.tee.resolve(Facts::gather);
+        let tee = args.tee.resolve(could_be_confidential(args), Facts::gather);
         if args.tee == tee::Choice::Auto {
             progress.status("Choosing", format!("--tee {} (see lethe-image host-check)", tee.as_str()));
         }
@@ -80,7 +80,7 @@ impl Plan {
             _ if args.disk.is_some() => Load::Disk { file: self.image.clone(), bus: args.disk_bus },
             (_, Some(esp), _) => Load::Esp(esp.canonicalize().map_err(Error::file("read", esp))?),
             // Trust domains measure what their firmware loads; through `-kernel` it would be the image as QEMU patched it.
-            _ if self.tee == Tee::Tdx => Load::Esp(disks::ESP.into()),
+            (None, None, _) if self.tee == Tee::Tdx => Load::Esp(disks::ESP.into()),
             (Some(LoadChoice::Esp), None, _) | (None, None, Firmware::Ovmf { .. }) => Load::Esp(disks::ESP.into()),
             _ => Load::Kernel(self.image.clone()),
         };
@@ -90,6 +90,7 @@ impl Plan {
         };
         let network = inputs::network(self.parsed(), args.port)?;
         let memory = args.memory.map(|MemoryMib(mib)| mib);
+        let launch = tee::launch(self.tee, &load, args, self.document.as_ref().map(|given| given.bytes.as_slice()))?;
         Ok(Machine {
             name,
             accel: self.accel,
@@ -98,7 +99,7 @@ impl Plan {
             firmware,
             load,
             tee: self.tee,
-            launch: tee::launch(self.tee, args, self.document.as_ref().map(|given| given.bytes.as_slice()))?,
+            launch,
             model: self.model.clone(),
             document: self.document.as_ref().filter(|given| !given.on_disk).map(|_| disks::DOCUMENT.into()),
             network,
@@ -228,6 +229,11 @@ fn image(args: &Args, progress: &Progress) -> Result<(PathBuf, String), Error> {
     Ok((image, sha256))
 }
 
+/// Whether the command line leaves room for a machine that keeps its host out.
+fn could_be_confidential(args: &Args) -> bool {
+    matches!(args.firmware, Some(FirmwareChoice::Path(_))) && args.disk.is_none() && args.accel != accel::Choice::Tcg
+}
+
 /// `tpm2` needs firmware that measures, and a disk needs firmware that reads it, so they bring OVMF with them.
 fn firmware(args: &Args, tee: Tee) -> Result<FirmwareChoice, Error> {
     match (&args.firmware, tee) {
@@ -314,7 +320,8 @@ fn no_image(args: &Args, error: Error) -> Error {
     }
 }
 
-fn processors() -> u32 {
+/// How many processors a machine gets for which none are named: those of this computer.
+pub(crate) fn processors() -> u32 {
     std::thread::available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok()).unwrap_or(1)
 }
 
@@ -322,9 +329,10 @@ fn processors() -> u32 {
 mod tests {
     use super::*;
     use crate::machine::boot::tests::args;
+    use crate::machine::description::Bus;
 
     fn chosen(args: &Args) -> Result<FirmwareChoice, Error> {
-        firmware(args, args.tee.resolve(Facts::default))
+        firmware(args, args.tee.resolve(could_be_confidential(args), Facts::default))
     }
 
     #[test]
@@ -344,9 +352,19 @@ mod tests {
         let accel = |words: &[&str]| accelerator(&args(words), Tee::Tdx, Path::new("/q"), &Progress::silent());
         assert_eq!(accel(&["--tee", "tdx"]).unwrap(), Accel::Kvm);
         assert!(accel(&["--tee", "tdx", "--accel", "tcg"]).is_err());
-        let disk = args(&["--disk", "d.raw"]);
-        assert!(tee::launch(Tee::SevSnp, &disk, None).is_err());
-        assert!(tee::launch(Tee::Tdx, &disk, None).unwrap().is_some());
+        let launch = |tee, load: &Load| tee::launch(tee, load, &args(&[]), None);
+        let disk = Load::Disk { file: "d.raw".into(), bus: Bus::Virtio };
+        let (esp, kernel) = (Load::Esp("esp".into()), Load::Kernel("lethe.efi".into()));
+        assert!(launch(Tee::SevSnp, &disk).is_err() && launch(Tee::SevSnp, &esp).is_err());
+        assert!(launch(Tee::SevSnp, &kernel).unwrap().is_some());
+        assert!(launch(Tee::Tdx, &disk).unwrap().is_some() && launch(Tee::Tdx, &esp).unwrap().is_some());
+        assert!(launch(Tee::Tdx, &kernel).is_err());
+        for words in [&["--accel", "tcg"][..], &["--disk", "d.raw"]] {
+            let words = [&["--tee", "auto", "--firmware", "/x/OVMF.fd"][..], words].concat();
+            assert!(!could_be_confidential(&args(&words)), "{words:?}");
+        }
+        assert!(could_be_confidential(&args(&["--tee", "auto", "--firmware", "/x/OVMF.fd"])));
+        assert!(!could_be_confidential(&args(&["--tee", "auto", "--firmware", "ovmf"])));
     }
 
     #[test]

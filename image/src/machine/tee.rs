@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use super::Error;
 use super::boot::Args;
-use super::description::{Launch, Tee};
+use super::description::{Launch, Load, Tee};
 use crate::host_check::{Facts, complete, requirements};
 
 /// What the command line asks for.
@@ -23,9 +23,10 @@ pub enum Choice {
 }
 
 impl Choice {
-    /// The kind that is booted.
+    /// The kind that is booted. `measured_firmware`: firmware for a confidential machine is named, and nothing else on the command
+    /// line rules one out; without that `auto` does not take one, which could only end in an error.
     #[must_use]
-    pub fn resolve(self, facts: impl FnOnce() -> Facts) -> Tee {
+    pub fn resolve(self, measured_firmware: bool, facts: impl FnOnce() -> Facts) -> Tee {
         match self {
             Self::None => Tee::None,
             Self::Tpm2 => Tee::Tpm2,
@@ -33,7 +34,8 @@ impl Choice {
             Self::Tdx => Tee::Tdx,
             Self::Auto => {
                 let facts = facts();
-                let has = |tee: &Tee| complete(&requirements(*tee, &facts));
+                let has =
+                    |tee: &Tee| (measured_firmware || !tee.is_confidential()) && complete(&requirements(*tee, &facts));
                 [Tee::SevSnp, Tee::Tdx, Tee::Tpm2].into_iter().find(has).unwrap_or(Tee::None)
             }
         }
@@ -51,23 +53,30 @@ impl Tee {
 /// What the processor is told at launch; the document's digests go where the evidence shows them.
 ///
 /// # Errors
-/// If the command line asks for something that the evidence would not cover.
-pub(super) fn launch(tee: Tee, args: &Args, document: Option<&[u8]>) -> Result<Option<Launch>, Error> {
-    Ok(match tee {
-        Tee::None | Tee::Tpm2 => None,
-        Tee::SevSnp if args.disk.is_some() => {
-            return Err(Error::Input {
-                what: "the launch digest of SEV-SNP would not cover what is on the disk".to_owned(),
-                help: "boot the image itself: --image FILE in the place of --disk".to_owned(),
-            });
-        }
-        Tee::SevSnp => Some(Launch::SevSnp {
+/// If the image is to get in by a way that the evidence would not cover.
+pub(super) fn launch(tee: Tee, load: &Load, args: &Args, document: Option<&[u8]>) -> Result<Option<Launch>, Error> {
+    let uncovered = |what: &str, help: &str| Error::Input { what: what.to_owned(), help: help.to_owned() };
+    Ok(match (tee, load) {
+        (Tee::None | Tee::Tpm2, _) => None,
+        (Tee::SevSnp, Load::Kernel(_)) => Some(Launch::SevSnp {
             c_bit: c_bit(),
             cpu: args.cpu_model.clone(),
             host_data: document.map(deployment::digest_sha256),
         }),
-        Tee::Tdx => {
+        (Tee::SevSnp, Load::Esp(_) | Load::Disk { .. }) => {
+            return Err(uncovered(
+                "the launch digest of SEV-SNP would not cover what is on a disk",
+                "boot the image itself: --image FILE, without --disk, --esp and --load esp",
+            ));
+        }
+        (Tee::Tdx, Load::Esp(_) | Load::Disk { .. }) => {
             Some(Launch::Tdx { mrconfigid: document.map(deployment::digest_sha384), quotes: args.quotes.clone() })
+        }
+        (Tee::Tdx, Load::Kernel(_)) => {
+            return Err(uncovered(
+                "a trust domain would measure the image as QEMU changes it on the way, which no release can know",
+                "leave --load kernel out: the image is booted from an EFI system partition",
+            ));
         }
     })
 }
@@ -87,8 +96,8 @@ mod tests {
     #[test]
     fn auto_takes_the_strongest_kind_of_which_nothing_is_missing() {
         let tpm = Facts { qemu: Some((7, 2)), swtpm: true, ovmf: true, ..Facts::default() };
-        assert_eq!(Choice::Auto.resolve(|| tpm.clone()), Tee::Tpm2);
-        assert_eq!(Choice::Auto.resolve(|| Facts { swtpm: false, ..tpm.clone() }), Tee::None);
+        assert_eq!(Choice::Auto.resolve(true, || tpm.clone()), Tee::Tpm2);
+        assert_eq!(Choice::Auto.resolve(true, || Facts { swtpm: false, ..tpm.clone() }), Tee::None);
         let amd = Facts {
             vendor: Some("AuthenticAMD".to_owned()),
             flags: ["sev_snp".to_owned()].into(),
@@ -99,11 +108,12 @@ mod tests {
             objects: ["sev-snp-guest"].into(),
             ..tpm
         };
-        assert_eq!(Choice::Auto.resolve(|| amd), Tee::SevSnp);
+        assert_eq!(Choice::Auto.resolve(false, || amd.clone()), Tee::Tpm2);
+        assert_eq!(Choice::Auto.resolve(true, || amd), Tee::SevSnp);
     }
 
     #[test]
     fn what_is_named_is_booted_whatever_is_missing() {
-        assert_eq!(Choice::Tdx.resolve(|| unreachable!("nothing is looked at")), Tee::Tdx);
+        assert_eq!(Choice::Tdx.resolve(false, || unreachable!("nothing is looked at")), Tee::Tdx);
     }
 }

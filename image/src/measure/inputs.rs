@@ -6,18 +6,15 @@ use std::path::Path;
 
 use anyhow::{Context as _, ensure};
 use measurements::firmware::Firmware;
-use sha2::{Digest as _, Sha256};
 
-use crate::config;
 use crate::report::advise;
+use crate::{config, digest};
 
 const MIB: u64 = 1 << 20;
 /// Larger than any flash device of a virtual machine.
 const FIRMWARE: u64 = 16 * MIB;
 /// Larger than any kernel or initial RAM disk that firmware takes from QEMU.
 const BOOTED: u64 = 1024 * MIB;
-/// Bytes hashed at a time: they stay in the processor's second cache.
-const CHUNK: usize = 256 << 10;
 /// What of a disk can hold its partition table.
 const DISK_START: u64 = 2 * MIB;
 
@@ -75,20 +72,7 @@ pub(super) fn booted_sha256(what: &str, path: &Path) -> anyhow::Result<[u8; 32]>
 
 fn sha256(what: &str, path: &Path, limit: u64) -> anyhow::Result<[u8; 32]> {
     let failed = || advise(format!("cannot read the {what} {}", path.display()), "name a file that exists");
-    let hashed = || -> std::io::Result<_> {
-        let mut file = File::open(path)?.take(limit + 1);
-        let (mut hash, mut buffer, mut length) = (Sha256::new(), vec![0; CHUNK], 0);
-        loop {
-            let count = match file.read(&mut buffer) {
-                Ok(0) => return Ok((<[u8; 32]>::from(hash.finalize()), length)),
-                Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            hash.update(buffer.get(..count).unwrap_or_default());
-            length += count as u64;
-        }
-    };
+    let hashed = || digest::of(File::open(path)?.take(limit + 1));
     let (digest, length) = hashed().with_context(failed)?;
     let help = format!("{} is larger than any {what}; name another file", path.display());
     ensure!(length <= limit, advise(format!("the {what} has more than {limit} bytes"), help));
@@ -145,6 +129,8 @@ pub(super) fn id16(text: &str) -> Result<[u8; 16], String> {
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
 
     #[test]
@@ -181,14 +167,5 @@ mod tests {
         assert_eq!(sha256("kernel", &path, 100).unwrap(), <[u8; 32]>::from(Sha256::digest([0; 100])));
         assert!(sha256("kernel", &path, 99).is_err());
         assert!(sha256("kernel", folder.path(), 99).is_err());
-    }
-
-    #[test]
-    fn a_file_of_several_chunks_is_hashed_as_one() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("kernel");
-        let bytes: Vec<u8> = (0..2 * CHUNK + 1).map(|index| (index % 251) as u8).collect();
-        std::fs::write(&path, &bytes).unwrap();
-        assert_eq!(booted_sha256("kernel", &path).unwrap(), <[u8; 32]>::from(Sha256::digest(&bytes)));
     }
 }

@@ -1,7 +1,7 @@
 //! The files of a release by their digests.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read as _};
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -12,8 +12,6 @@ use crate::report::advise;
 
 /// The name of the image in a release.
 pub(super) const IMAGE: &str = "lethe.efi";
-/// Bytes read at a time.
-const CHUNK: usize = 1 << 16;
 
 /// Every file of a release with what it has to be.
 pub(super) fn named(release: &Release) -> impl Iterator<Item = (&str, &Part)> {
@@ -29,18 +27,11 @@ pub(super) fn part(bytes: &[u8]) -> Part {
 /// Digest and length of a file, or nothing where there is none.
 pub(super) fn digest(path: &Path) -> anyhow::Result<Option<Part>> {
     let failed = || advise(format!("cannot read {}", path.display()), "give yourself the right to read it");
-    let mut file = match File::open(path) {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).with_context(failed),
     };
-    let (mut hash, mut size) = (Sha256::new(), 0);
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        let count = file.read(&mut buffer).with_context(failed)?;
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        hash.update(bytes);
-        size += count as u64;
-    }
-    Ok(Some(Part { sha256: Digest(hash.finalize().into()), size }))
+    let (sha256, size) = crate::digest::of(file).with_context(failed)?;
+    Ok(Some(Part { sha256: Digest(sha256), size }))
 }

@@ -39,6 +39,12 @@ impl Message {
         Ok(message)
     }
 
+    /// The name of the key that the request is for.
+    #[must_use]
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
     /// When the client says that it made the request, in seconds since 1970.
     #[must_use]
     pub const fn ts(&self) -> u64 {

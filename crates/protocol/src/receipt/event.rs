@@ -88,7 +88,7 @@ pub struct Usage {
     pub prompt_tokens: u64,
     /// Tokens of the answer.
     pub completion_tokens: u64,
-    /// `stop`, `length`, … as the response says; `cancelled` where the client went away.
+    /// `stop`, `length`, … as the response says.
     pub finish_reason: String,
 }
 

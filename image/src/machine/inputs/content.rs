@@ -1,12 +1,12 @@
 //! The files a machine boots and reads: they exist, are what they should be, and have a digest.
 
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use deployment::Document;
-use sha2::{Digest as _, Sha256};
 
+use crate::digest;
 use crate::machine::Error;
 use crate::progress::Progress;
 
@@ -40,10 +40,7 @@ pub fn digest_image(image: &Path) -> Result<String, Error> {
             help: "make one with `lethe-image build`".to_owned(),
         });
     }
-    let mut digest = Sha256::new();
-    digest.update(magic);
-    std::io::copy(&mut file, &mut digest).map_err(Error::file("read the image", image))?;
-    Ok(hex::encode(digest.finalize()))
+    digest::hex_of(magic.as_slice().chain(file)).map_err(Error::file("read the image", image))
 }
 
 /// SHA-256 of the disk a machine boots from.
@@ -53,10 +50,7 @@ pub fn digest_image(image: &Path) -> Result<String, Error> {
 pub fn digest_disk(disk: &Path, progress: &Progress) -> Result<String, Error> {
     let file = File::open(disk).map_err(Error::file("read the disk", disk))?;
     let length = file.metadata().map_err(Error::file("read the disk", disk))?.len();
-    let mut source = progress.reader("Hashing", length, BufReader::with_capacity(1 << 20, file));
-    let mut digest = Sha256::new();
-    std::io::copy(&mut source, &mut digest).map_err(Error::file("read the disk", disk))?;
-    Ok(hex::encode(digest.finalize()))
+    digest::hex_of(progress.reader("Hashing", length, file)).map_err(Error::file("read the disk", disk))
 }
 
 /// Compares the model file with the document: its size, then its digest.
@@ -71,11 +65,8 @@ pub fn check_model(path: &Path, document: &Document, progress: &Progress) -> Res
         let what = format!("{} has {size} bytes, the document says {}", path.display(), wanted.size_bytes);
         return Err(Error::WrongModel { what });
     }
-    let mut digest = Sha256::new();
-    let source = BufReader::with_capacity(1 << 20, file.take(wanted.size_bytes));
-    let mut source = progress.reader("Checking", wanted.size_bytes, source);
-    std::io::copy(&mut source, &mut digest).map_err(Error::file("read the model", path))?;
-    let found = hex::encode(digest.finalize());
+    let source = progress.reader("Checking", wanted.size_bytes, file.take(wanted.size_bytes));
+    let found = digest::hex_of(source).map_err(Error::file("read the model", path))?;
     let expected = hex::encode(wanted.sha256);
     if found == expected {
         Ok(())
@@ -87,6 +78,8 @@ pub fn check_model(path: &Path, document: &Document, progress: &Progress) -> Res
 
 #[cfg(test)]
 mod tests {
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
     use crate::machine::inputs::fixture::{document, file};
 
