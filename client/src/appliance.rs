@@ -220,7 +220,8 @@ impl Call {
     }
 }
 
-fn whole(bytes: Bytes) -> RequestBody {
+/// A body of bytes at hand.
+pub(crate) fn whole(bytes: Bytes) -> RequestBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
@@ -262,7 +263,14 @@ impl Appliance {
     /// # Errors
     /// As [`attest`], and the refusal.
     pub async fn renewed(&self, options: &Options) -> Result<Self, Error> {
-        let attested = attest(options, None).await?;
+        self.succeeded_by(attest(options, None).await?, options)
+    }
+
+    /// The appliance with the keys of a later report about it, by the rule of [`Appliance::renewed`].
+    ///
+    /// # Errors
+    /// The refusal.
+    pub fn succeeded_by(&self, attested: Attested, options: &Options) -> Result<Self, Error> {
         if let Ok(now) = &attested.examination.verdict
             && !now.is_proven_by_hardware()
             && let (Some(expected), Some(seen)) = (self.verified.pin(), now.pin())

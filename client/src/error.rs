@@ -119,6 +119,15 @@ pub enum UsageError {
     /// A TLS key was demanded of a UNIX socket.
     #[error("a UNIX socket has no TLS key to demand: leave --pin out")]
     PinWithoutTls,
+    /// A TLS key was demanded of several appliances.
+    #[error("a pin is the key of one appliance, and several are named")]
+    PinForSeveral,
+    /// An appliance was named twice.
+    #[error("{address} is named twice")]
+    NamedTwice {
+        /// Which one.
+        address: String,
+    },
     /// Neither an appliance nor a file was named.
     #[error("name an appliance, or a file with --bundle")]
     NothingToVerify,

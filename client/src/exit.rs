@@ -73,7 +73,11 @@ fn help_usage(error: &UsageError) -> Option<&'static str> {
         UsageError::IdleReleaseKeys => "name the release too, with --measurements VERSION.note",
         UsageError::DocumentDigest => "--document takes a file, or sha256: followed by 64 hexadecimal digits",
         UsageError::Expectation(_) => "`lethe check … --json` on accepted evidence lists the fields",
+        UsageError::PinForSeveral => {
+            "say what the nodes have to prove with --measurements, --ak and --document, or run a proxy for each pin"
+        }
         UsageError::File { .. }
+        | UsageError::NamedTwice { .. }
         | UsageError::Bundle { .. }
         | UsageError::PinWithoutTls
         | UsageError::NothingToVerify

@@ -17,3 +17,4 @@ pub mod sse;
 pub mod terminal;
 pub mod tls;
 pub mod token;
+pub mod translate;

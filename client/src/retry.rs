@@ -88,7 +88,8 @@ impl RetryPolicy {
     }
 
     /// Between half and all of `first · 2^(attempts made - 1)`, capped: a crowd of clients spreads.
-    fn own_wait(&self, attempts_made: u32) -> Duration {
+    #[must_use]
+    pub fn own_wait(&self, attempts_made: u32) -> Duration {
         let exponent = attempts_made.saturating_sub(1).min(16);
         let full = self.first.saturating_mul(1 << exponent).min(self.longest);
         full.mul_f64(0.5 + 0.5 * random_fraction())

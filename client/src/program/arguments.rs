@@ -12,6 +12,7 @@ use super::{
     policy::PolicyCommand,
     trust::TrustArguments,
 };
+use crate::proxy::Balance;
 
 /// Ask a private language model, and know what you are talking to.
 #[derive(Debug, Parser)]
@@ -207,17 +208,30 @@ pub struct VerifyArguments {
 /// `lethe proxy`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The proxy verifies the appliance before it listens, and sends requests only to the key it verified.
+The proxy verifies every node before it listens, and sends requests only to keys it verified.
 It asks its own clients for no password: every user of this machine can reach a port of 127.0.0.1.
-GET /lethe/status says what was verified.
+GET /lethe/status says what was verified and how the nodes do.
 
-Example:
+Several nodes: requests are spread, /health is asked every few seconds, and a node that fails is
+left alone for a while. A node that stops verifying gets nothing more and is tried again in the
+background. A request goes to another node only while no byte of its answer has been passed on, and
+only if asking twice does no harm: chat and other completions, embeddings, and anything with GET.
+All nodes get the same token and are held to the same policy. docs/proxy.md says more.
+
+Examples:
   lethe proxy https://lethe.example:8443 --token-file token
-  OPENAI_BASE_URL=http://127.0.0.1:4180/v1 OPENAI_API_KEY=unused python my_openai_program.py")]
+  OPENAI_BASE_URL=http://127.0.0.1:4180/v1 OPENAI_API_KEY=unused python my_openai_program.py
+  lethe proxy https://a.example:8443 https://b.example:8443 --balance round-robin --budget 120")]
 pub struct ProxyArguments {
-    /// The appliance.
+    /// Where the appliances are: https://HOST[:PORT], or unix:PATH for one on this machine
+    #[arg(value_name = "URL", required = true)]
+    pub urls: Vec<String>,
+    /// The way to them.
     #[command(flatten)]
-    pub appliance: ApplianceArguments,
+    pub connection: ConnectionArguments,
+    /// What is trusted.
+    #[command(flatten)]
+    pub trust: TrustArguments,
     /// The token.
     #[command(flatten)]
     pub token: TokenArguments,
@@ -237,6 +251,43 @@ pub struct ProxyArguments {
     /// Answer web pages of this origin, for example https://chat.example. Repeatable
     #[arg(long, value_name = "ORIGIN")]
     pub allow_origin: Vec<String>,
+
+    /// How nodes are used.
+    #[command(flatten)]
+    pub nodes: NodeArguments,
+}
+
+/// How several nodes are used.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Nodes")]
+pub struct NodeArguments {
+    /// Start only if every node verifies; without it one is enough, and the others are named
+    #[arg(long)]
+    pub all: bool,
+
+    /// To which node a request goes: the one with the fewest answers under way, or each in turn
+    #[arg(long, value_name = "least-busy|round-robin", default_value = "least-busy")]
+    pub balance: Balance,
+
+    /// Longest time until an answer begins, in seconds, all attempts together; then the answer is a 504
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
+    pub budget: u32,
+
+    /// Failures in a row after which a node is left alone; 0: never
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub breaker_failures: u32,
+
+    /// For how many seconds; then a single request finds out whether it is well again
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub breaker_pause: u32,
+
+    /// Seconds between two looks at a node's /health
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub health_interval: u32,
+
+    /// Seconds after which a node is verified again, even if its keys have not changed
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600, value_parser = clap::value_parser!(u32).range(1..))]
+    pub verify_interval: u32,
 }
 
 /// `lethe status`

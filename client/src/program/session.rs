@@ -87,7 +87,11 @@ fn notice(options: &Options) -> Notice {
     })
 }
 
-fn read_token(arguments: &TokenArguments) -> Result<Option<Token>, Error> {
+/// The token that the arguments name, or the environment.
+///
+/// # Errors
+/// [`UsageError`].
+pub fn read_token(arguments: &TokenArguments) -> Result<Option<Token>, Error> {
     let text = match arguments {
         TokenArguments { token: Some(token), .. } => Zeroizing::new(token.clone()),
         TokenArguments { token_file: Some(path), .. } => read_short(path)?,

@@ -5,11 +5,12 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::body::Bytes;
 use serde_json::{Value, json};
 
-use super::guard::Stranger;
+use super::{guard::Stranger, relay::Failure};
 use crate::{
     connection::BoxError,
     error::{Error, NetworkError, Refusal},
     exit,
+    translate::Problem,
 };
 
 /// The body of an answer to a local program.
@@ -43,15 +44,42 @@ pub fn stranger(stranger: Stranger) -> Response<LocalBody> {
     error_answer(status, "invalid_request_error", code, &stranger.to_string())
 }
 
-/// The answer when the appliance could not be asked. Nothing here comes from the appliance's own words.
+/// The answer to a request that no node answered.
 #[must_use]
-pub fn unreachable(error: &Error) -> Response<LocalBody> {
+pub fn failure(failure: &Failure) -> Response<LocalBody> {
+    let (problem, headers) = describe(failure);
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut answer = error_answer(status, "upstream_error", &problem.code.unwrap_or_default(), &problem.message);
+    answer.headers_mut().extend(headers);
+    answer
+}
+
+/// Why no node answered, and the headers that go with it. Nothing here comes from an appliance's own words.
+#[must_use]
+pub fn describe(failure: &Failure) -> (Problem, HeaderMap) {
+    let ours = |status, code| Problem::ours(status, code, &format!("lethe proxy: {failure}"));
+    let mut headers = HeaderMap::new();
+    let problem = match failure {
+        Failure::Node(error) => unreachable(error),
+        Failure::NoNode(nobody) => {
+            let seconds = nobody.retry_after.as_secs_f32().ceil().max(1.0);
+            if let Ok(value) = HeaderValue::try_from(seconds.to_string()) {
+                headers.insert(header::RETRY_AFTER, value);
+            }
+            ours(503, "no_node_available")
+        }
+        Failure::Budget { .. } => ours(504, "budget_exceeded"),
+    };
+    (problem, headers)
+}
+
+fn unreachable(error: &Error) -> Problem {
     let (status, code) = match error {
-        Error::Refused(Refusal::Pin(_)) => (StatusCode::BAD_GATEWAY, "appliance_key_changed"),
-        Error::Refused(_) => (StatusCode::BAD_GATEWAY, "appliance_not_verified"),
-        Error::Network(NetworkError::TimedOut { .. }) => (StatusCode::GATEWAY_TIMEOUT, "appliance_timeout"),
-        Error::Network(_) | Error::Server(_) => (StatusCode::BAD_GATEWAY, "appliance_unreachable"),
-        Error::Usage(_) => (StatusCode::INTERNAL_SERVER_ERROR, "proxy_error"),
+        Error::Refused(Refusal::Pin(_)) => (502, "appliance_key_changed"),
+        Error::Refused(_) => (502, "appliance_not_verified"),
+        Error::Network(NetworkError::TimedOut { .. }) => (504, "appliance_timeout"),
+        Error::Network(_) | Error::Server(_) => (502, "appliance_unreachable"),
+        Error::Usage(_) => (500, "proxy_error"),
     };
     let help = match error {
         Error::Refused(Refusal::Pin(mismatch)) => Some(format!(
@@ -63,7 +91,7 @@ pub fn unreachable(error: &Error) -> Response<LocalBody> {
         _ => None,
     };
     let help = help.map_or_else(String::new, |help| format!(" ({help})"));
-    error_answer(status, "upstream_error", code, &format!("lethe proxy: {error}{help}"))
+    Problem::ours(status, code, &format!("lethe proxy: {error}{help}"))
 }
 
 /// Adds what a browser wants to see before it shows an answer to a page of an allowed origin.

@@ -1,38 +1,48 @@
-//! The verified appliance behind the proxy, and what happens when its key changes.
+//! One appliance behind the proxy: verified or not, and what happens when its keys change.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use http::Response;
 use hyper::body::Bytes;
-use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
-    appliance::{Appliance, Call, CallBody, Options},
+    address::Address,
+    appliance::{Appliance, Call, CallBody, Options, attest},
+    attestation::Labels,
     connection::{AnswerBody, RequestBody},
     error::{Error, Refusal},
     retry::RetryPolicy,
+    token::Token,
 };
 
-/// Counters of the proxy, for `GET /lethe/status`.
-#[derive(Debug, Default)]
-struct Counters {
-    forwarded: AtomicU64,
-    failed: AtomicU64,
+/// What is known of an appliance at a time.
+#[derive(Clone)]
+struct Knowledge {
+    /// As it was verified last; `None` before the first time.
+    appliance: Option<Arc<Appliance>>,
+    /// What the last report proved, accepted or not.
+    labels: Labels,
+    /// Why the last verification failed; `None` while all is well.
+    closed: Option<String>,
+    /// The refusal, if it was one: then nothing is sent, whatever was verified before.
+    refused: Option<Refusal>,
+    /// When it was verified last.
+    since: Instant,
+    /// Counts verifications, failed ones too.
+    round: u64,
 }
 
-/// Holds the appliance that was verified, and decides whether another key may take its place.
+/// Holds an appliance, and decides whether another key may take the place of the one that was verified. Nothing is sent
+/// through a gate that is not open.
 pub struct Gate {
     options: Options,
-    appliance: RwLock<Arc<Appliance>>,
-    /// Held while verifying again, so that a crowd of requests does it once.
+    knowledge: RwLock<Knowledge>,
+    /// Held while verifying, so that a crowd of requests does it once.
     verifying: Mutex<()>,
-    /// Why the last verification after a changed key failed; `None` while all is well.
-    closed: RwLock<Option<String>>,
-    counters: Counters,
 }
 
 impl Gate {
@@ -41,20 +51,82 @@ impl Gate {
     /// # Errors
     /// As [`Appliance::open`].
     pub async fn open(options: Options) -> Result<Self, Error> {
-        let appliance = Appliance::open(&options).await?;
-        Ok(Self {
-            options,
-            appliance: RwLock::new(Arc::new(appliance)),
-            verifying: Mutex::new(()),
-            closed: RwLock::new(None),
-            counters: Counters::default(),
-        })
+        let gate = Self::closed(options);
+        gate.verify_with(&gate.options).await?;
+        Ok(gate)
     }
 
-    /// The appliance that requests go to now.
+    /// A gate to an appliance that nobody has looked at.
     #[must_use]
-    pub fn appliance(&self) -> Arc<Appliance> {
-        self.appliance.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn closed(options: Options) -> Self {
+        let knowledge = Knowledge {
+            appliance: None,
+            labels: Labels::unexamined(),
+            closed: Some("not verified yet".to_owned()),
+            refused: None,
+            since: Instant::now(),
+            round: 0,
+        };
+        Self { options, knowledge: RwLock::new(knowledge), verifying: Mutex::new(()) }
+    }
+
+    fn knowledge(&self) -> Knowledge {
+        self.knowledge.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the user asked of it.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Where it leads.
+    #[must_use]
+    pub fn address(&self) -> &Address {
+        &self.options.address
+    }
+
+    /// The token for requests that bring none.
+    #[must_use]
+    pub fn token(&self) -> Option<&Token> {
+        self.options.token.as_ref()
+    }
+
+    /// The appliance as it was verified last, whatever became of it since.
+    #[must_use]
+    pub fn appliance(&self) -> Option<Arc<Appliance>> {
+        self.knowledge().appliance
+    }
+
+    /// What the last report proved, accepted or not.
+    #[must_use]
+    pub fn labels(&self) -> Labels {
+        self.knowledge().labels
+    }
+
+    /// Why the last verification failed.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        self.knowledge().closed
+    }
+
+    /// Whether a request would be sent without verifying first.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        current(&self.knowledge()).is_some()
+    }
+
+    /// Whether the appliance did not prove what is asked of it: more than a key that is due, or a network that is down.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        let knowledge = self.knowledge();
+        knowledge.refused.is_some() || knowledge.appliance.is_none()
+    }
+
+    /// How long ago it was verified.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.knowledge().since.elapsed()
     }
 
     /// Sends a request whose body can be sent again, and verifies anew before it if the keys have changed.
@@ -62,26 +134,14 @@ impl Gate {
     /// # Errors
     /// As [`Appliance::send`]; the refusal if a changed key is not proven.
     pub async fn send(&self, call: &Call, body: Bytes) -> Result<Response<AnswerBody>, Error> {
-        let result = self.send_to_the_current(call, body).await;
-        self.note(&result);
-        result
-    }
-
-    async fn send_to_the_current(&self, call: &Call, body: Bytes) -> Result<Response<AnswerBody>, Error> {
-        let appliance = self.with_current_keyset().await?;
+        let appliance = self.verified().await?;
         match appliance.send(call, CallBody::Bytes(body.clone())).await {
             Err(Error::Refused(Refusal::Pin(_))) => {
-                let appliance = self.verify_again(&appliance).await?;
-                appliance.send(call, CallBody::Bytes(body)).await
+                let appliance = self.verify_again(Some(&appliance)).await?;
+                self.heard(appliance.send(call, CallBody::Bytes(body)).await)
             }
-            other => other,
+            other => self.heard(other),
         }
-    }
-
-    /// The appliance, verified anew if an answer has named another keyset.
-    async fn with_current_keyset(&self) -> Result<Arc<Appliance>, Error> {
-        let appliance = self.appliance();
-        if appliance.is_outdated() { self.verify_again(&appliance).await } else { Ok(appliance) }
     }
 
     /// Sends a request whose body can be sent only once. A changed key fails it; the next request finds the new key.
@@ -89,74 +149,101 @@ impl Gate {
     /// # Errors
     /// As [`Gate::send`].
     pub async fn send_once(&self, call: &Call, body: RequestBody) -> Result<Response<AnswerBody>, Error> {
-        let result = self.send_once_to_the_current(call, body).await;
-        self.note(&result);
-        result
-    }
-
-    async fn send_once_to_the_current(&self, call: &Call, body: RequestBody) -> Result<Response<AnswerBody>, Error> {
-        let appliance = self.with_current_keyset().await?;
+        let appliance = self.verified().await?;
         let result = appliance.send(call, CallBody::Stream(body)).await;
         if let Err(Error::Refused(Refusal::Pin(_))) = &result {
             // The request is lost either way; what counts is what the gate knows afterwards, and that it has noted.
-            let _ = self.verify_again(&appliance).await;
+            let _ = self.verify_again(Some(&appliance)).await;
+        }
+        self.heard(result)
+    }
+
+    /// The appliance, verified anew if the last time failed or an answer has named another keyset.
+    async fn verified(&self) -> Result<Arc<Appliance>, Error> {
+        let knowledge = self.knowledge();
+        match current(&knowledge) {
+            Some(appliance) => Ok(appliance),
+            None => self.verify_again(knowledge.appliance.as_ref()).await,
+        }
+    }
+
+    /// An answer came over the verified key: a verification that failed because of the network has no meaning any more.
+    fn heard(&self, result: Result<Response<AnswerBody>, Error>) -> Result<Response<AnswerBody>, Error> {
+        if result.is_ok() && self.knowledge().closed.is_some() {
+            let mut knowledge = self.knowledge.write().unwrap_or_else(PoisonError::into_inner);
+            if knowledge.refused.is_none() {
+                knowledge.closed = None;
+            }
         }
         result
     }
 
-    fn note(&self, result: &Result<Response<AnswerBody>, Error>) {
-        let counter = if result.is_ok() { &self.counters.forwarded } else { &self.counters.failed };
-        counter.fetch_add(1, Ordering::Relaxed);
-        if result.is_ok() {
-            *self.closed.write().unwrap_or_else(PoisonError::into_inner) = None;
-        }
+    /// Verifies, whether there is need or not.
+    ///
+    /// # Errors
+    /// As [`Appliance::open`] the first time, later as [`Appliance::renewed`].
+    pub async fn verify(&self) -> Result<Arc<Appliance>, Error> {
+        self.verify_again(self.appliance().as_ref()).await
     }
 
-    /// Attests the server anew. Its new key is taken only if the user did not demand the old one and hardware vouches for
-    /// it: without hardware a new key cannot be told from an impostor's, whatever the policy puts up with.
-    async fn verify_again(&self, failed: &Arc<Appliance>) -> Result<Arc<Appliance>, Error> {
+    async fn verify_again(&self, failed: Option<&Arc<Appliance>>) -> Result<Arc<Appliance>, Error> {
+        let round = self.knowledge().round;
         let _alone = self.verifying.lock().await;
-        let current = self.appliance();
-        if !Arc::ptr_eq(&current, failed) {
-            return Ok(current);
+        let knowledge = self.knowledge();
+        if let Some(appliance) = current(&knowledge)
+            && failed.is_none_or(|failed| !Arc::ptr_eq(failed, &appliance))
+        {
+            return Ok(appliance);
         }
-        let result = self.replacement(failed).await;
+        if let Some(refusal) = knowledge.refused.filter(|_| knowledge.round != round) {
+            // Somebody else asked while this waited, and was refused.
+            return Err(refusal.into());
+        }
+        let options = Options { retry: RetryPolicy::once(), ..self.options.clone() };
+        self.verify_with(&options).await
+    }
+
+    /// Attests the server. Its new key is taken only if the user did not demand the old one and hardware vouches for it:
+    /// without hardware a new key cannot be told from an impostor's, whatever the policy puts up with.
+    async fn verify_with(&self, options: &Options) -> Result<Arc<Appliance>, Error> {
+        let before = self.appliance();
+        let (labels, result) = match attest(options, None).await {
+            Ok(attested) => {
+                let labels = attested.examination.labels.clone();
+                let result = match &before {
+                    Some(before) => before.succeeded_by(attested, options),
+                    None => attested.into_appliance(options),
+                };
+                (Some(labels), result)
+            }
+            Err(error) => (None, Err(error)),
+        };
+        let result = result.map(Arc::new);
+        let mut knowledge = self.knowledge.write().unwrap_or_else(PoisonError::into_inner);
+        knowledge.round += 1;
+        if let Some(labels) = labels {
+            knowledge.labels = labels;
+        }
         match &result {
             Ok(appliance) => {
-                *self.appliance.write().unwrap_or_else(PoisonError::into_inner) = appliance.clone();
+                knowledge.appliance = Some(appliance.clone());
+                knowledge.closed = None;
+                knowledge.refused = None;
+                knowledge.since = Instant::now();
             }
             Err(error) => {
-                *self.closed.write().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+                knowledge.closed = Some(error.to_string());
+                if let Error::Refused(refusal) = error {
+                    knowledge.refused = Some(refusal.clone());
+                }
             }
         }
         result
     }
+}
 
-    async fn replacement(&self, failed: &Appliance) -> Result<Arc<Appliance>, Error> {
-        let options = Options { retry: RetryPolicy::once(), ..self.options.clone() };
-        Ok(Arc::new(failed.renewed(&options).await?))
-    }
-
-    /// The state, for people and programs.
-    #[must_use]
-    pub fn status(&self) -> Value {
-        let appliance = self.appliance();
-        let verified = appliance.verified();
-        let closed = self.closed.read().unwrap_or_else(PoisonError::into_inner).clone();
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "appliance": appliance.address().to_string(),
-            "state": if closed.is_some() { "closed" } else { "open" },
-            "reason": closed,
-            "platform": verified.platform(),
-            "tls_key": verified.pin().map(|pin| pin.to_string()),
-            "tls_key_demanded": self.options.pin.is_some(),
-            "keyset_digest": verified.keyset_digest().to_string(),
-            "policy": self.options.trust.policy_name,
-            "allow_no_tee": self.options.trust.allow_no_tee,
-            "labels": verified.labels(),
-            "forwarded": self.counters.forwarded.load(Ordering::Relaxed),
-            "failed": self.counters.failed.load(Ordering::Relaxed),
-        })
-    }
+/// The appliance that requests may go to as it is.
+fn current(knowledge: &Knowledge) -> Option<Arc<Appliance>> {
+    let appliance = knowledge.appliance.as_ref().filter(|appliance| !appliance.is_outdated())?;
+    knowledge.refused.is_none().then(|| appliance.clone())
 }

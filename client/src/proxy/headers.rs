@@ -22,8 +22,9 @@ const ANSWER: [&str; 9] = [
 
 /// The headers that go to the appliance.
 ///
-/// An `Authorization` passes if it carries a token of Lethe. Another service's key, which OpenAI programs send when they are
-/// not told otherwise, stays here; in its place, or where there is none, goes the configured token.
+/// An `Authorization` passes if it carries a token of Lethe, and so does such a token in `x-api-key`, where Anthropic's programs put
+/// theirs. Another service's key, which programs send when they are not told otherwise, stays here; in its place, or where there
+/// is none, goes the configured token.
 ///
 /// # Errors
 /// As [`bearer`].
@@ -34,7 +35,8 @@ pub fn of_request(headers: &HeaderMap, token: Option<&Token>) -> Result<HeaderMa
             passed.insert(name, value.clone());
         }
     }
-    match (headers.get(header::AUTHORIZATION), token) {
+    let api_key = headers.get("x-api-key").and_then(|value| value.to_str().ok()?.parse::<Token>().ok());
+    match (headers.get(header::AUTHORIZATION), api_key.as_ref().or(token)) {
         (Some(value), _) if Token::is_in_header(value.as_bytes()) => {
             passed.insert(header::AUTHORIZATION, value.clone());
         }
@@ -98,5 +100,10 @@ mod tests {
         assert_eq!(sent(None, Some(&configured)), value(&configured));
         assert_eq!(sent(Some("Bearer sk-secret"), None), None);
         assert_eq!(sent(None, None), None);
+
+        let keyed = |key: &str| of_request(&map(&[("x-api-key", key)]), Some(&configured)).unwrap();
+        assert_eq!(keyed(own.secret()).get(header::AUTHORIZATION).cloned(), value(&own));
+        assert_eq!(keyed("sk-ant-secret").get(header::AUTHORIZATION).cloned(), value(&configured));
+        assert!(!keyed(own.secret()).contains_key("x-api-key"));
     }
 }

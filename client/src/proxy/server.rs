@@ -17,16 +17,15 @@ use tokio::{
 
 use super::{
     answer::{self, LocalBody},
-    gate::Gate,
     guard::Guard,
     headers,
+    nodes::Nodes,
+    relay::Failure,
+    translating::{self, Api},
 };
-use crate::{
-    appliance::Call,
-    error::{Error, UsageError},
-};
+use crate::{appliance::Call, error::UsageError};
 
-/// Bodies up to this many bytes are read first, so that they can be sent again on another connection; longer ones stream.
+/// Bodies up to this many bytes are read first, so that they can be sent again; longer ones stream.
 const MAX_READ_FIRST_BYTES: u64 = 1024 * 1024;
 /// Connections at a time; one more waits.
 const MAX_CONNECTIONS: usize = 256;
@@ -35,16 +34,16 @@ const BACKLOG: u32 = 1024;
 /// Time for the headers of a local request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What the proxy is told beside its appliance.
+/// What the proxy is told beside its nodes.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Who may ask.
     pub guard: Guard,
 }
 
-/// A proxy with a verified appliance.
+/// A proxy with verified appliances.
 pub struct Proxy {
-    gate: Gate,
+    nodes: Nodes,
     settings: Settings,
 }
 
@@ -93,10 +92,10 @@ impl Door {
 }
 
 impl Proxy {
-    /// A proxy behind a gate that is open.
+    /// A proxy in front of nodes.
     #[must_use]
-    pub fn new(gate: Gate, settings: Settings) -> Self {
-        Self { gate, settings }
+    pub fn new(nodes: Nodes, settings: Settings) -> Self {
+        Self { nodes, settings }
     }
 
     /// Serves until the future is dropped.
@@ -145,11 +144,14 @@ impl Proxy {
 
     async fn route(&self, request: Request<Incoming>, from_page: bool) -> Response<LocalBody> {
         let path = request.uri().path();
+        if let Some(api) = Api::of(request.method(), path) {
+            return translating::answer(&self.nodes, api, request).await;
+        }
         match (request.method(), path) {
             (&Method::OPTIONS, _) if from_page => preflight(),
-            (&Method::GET, "/lethe/status") => answer::json_answer(StatusCode::OK, &self.gate.status()),
+            (&Method::GET, "/lethe/status") => answer::json_answer(StatusCode::OK, &self.nodes.status()),
             (&Method::GET | &Method::POST, _) if path.starts_with("/v1/") || path == "/health" => {
-                self.forward(request).await.unwrap_or_else(|error| answer::unreachable(&error))
+                self.forward(request).await.unwrap_or_else(|failure| answer::failure(&failure))
             }
             _ => answer::error_answer(
                 StatusCode::NOT_FOUND,
@@ -160,17 +162,17 @@ impl Proxy {
         }
     }
 
-    async fn forward(&self, request: Request<Incoming>) -> Result<Response<LocalBody>, Error> {
+    async fn forward(&self, request: Request<Incoming>) -> Result<Response<LocalBody>, Failure> {
         let (head, body) = request.into_parts();
-        let passed = headers::of_request(&head.headers, self.gate.appliance().token())?;
+        let passed = headers::of_request(&head.headers, self.nodes.token())?;
         let path = head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
         let call = Call { method: head.method, path, headers: passed };
         let length = body.size_hint().exact();
         let answer = if length.is_some_and(|length| length <= MAX_READ_FIRST_BYTES) {
             let Some(bytes) = read(body).await else { return Ok(incomplete()) };
-            self.gate.send(&call, bytes).await?
+            self.nodes.relay(&call, &bytes).await?
         } else {
-            self.gate.send_once(&call, body.map_err(Into::into).boxed_unsync()).await?
+            self.nodes.relay_once(&call, body.map_err(Into::into).boxed_unsync()).await?
         };
         let (head, body) = answer.into_parts();
         let mut local = Response::new(body.map_err(Into::into).boxed_unsync());
@@ -198,7 +200,9 @@ fn preflight() -> Response<LocalBody> {
     let mut answer = answer::json_answer(StatusCode::OK, &serde_json::json!({}));
     let headers = answer.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST"));
-    headers
-        .insert(header::ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("authorization, content-type, accept"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        HeaderValue::from_static("authorization, content-type, accept, x-api-key, anthropic-version"),
+    );
     answer
 }

@@ -72,6 +72,10 @@ pub struct State {
     tpm: Mutex<Option<Tpm>>,
     epoch: AtomicU8,
     pub ready: AtomicBool,
+    /// It does not answer its health checks.
+    pub deaf: AtomicBool,
+    /// Time that it thinks about a question.
+    pub delay: Mutex<Duration>,
     /// Answers to questions, in order; the last one is repeated.
     pub replies: Mutex<VecDeque<Reply>>,
     pub asked: Mutex<Vec<Asked>>,
@@ -85,6 +89,7 @@ pub struct State {
 pub struct Fake {
     pub address: SocketAddr,
     pub state: Arc<State>,
+    listening: AbortHandle,
 }
 
 impl State {
@@ -95,6 +100,8 @@ impl State {
             tpm: Mutex::default(),
             epoch: AtomicU8::new(3),
             ready: AtomicBool::new(true),
+            deaf: AtomicBool::new(false),
+            delay: Mutex::default(),
             replies: Mutex::new(replies.into()),
             asked: Mutex::default(),
             heard_hang_up: Arc::default(),
@@ -171,6 +178,13 @@ impl State {
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
         let path = head.uri.to_string();
         self.asked.lock().unwrap().push(Asked { path: path.clone(), headers: head.headers, body });
+        if path.starts_with("/v1/chat") {
+            let delay = *self.delay.lock().unwrap();
+            tokio::time::sleep(delay).await;
+        }
+        if path == "/health" && self.deaf.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         let answer = match path.split('?').next().unwrap() {
             "/v1/aci/attestation" => Some(self.report(path.rsplit('=').next().unwrap())),
             "/v1/models" => Some(object(StatusCode::OK, &json!({"object": "list", "data": [{"id": "test/model"}]}))),
@@ -179,7 +193,7 @@ impl State {
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 Some(object(status, &json!({"live": true, "ready": ready, "platform": "none"})))
             }
-            "/v1/chat/completions" => self.next_reply().answer(&self.heard_hang_up),
+            "/v1/chat/completions" | "/v1/files" => self.next_reply().answer(&self.heard_hang_up),
             _ => Some(object(
                 StatusCode::NOT_FOUND,
                 &json!({"error": {"message": "no such route", "type": "not_found"}}),
@@ -265,7 +279,7 @@ impl Fake {
         state.make_key();
         let address = listener.local_addr().unwrap();
         let serving = state.clone();
-        tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
                 let config = serving.config.lock().unwrap().clone().unwrap();
@@ -276,8 +290,9 @@ impl Fake {
                     }
                 });
             }
-        });
-        Self { address, state }
+        })
+        .abort_handle();
+        Self { address, state, listening }
     }
 
     /// An appliance behind a UNIX socket.
@@ -312,6 +327,24 @@ impl Fake {
         for connection in self.state.connections.lock().unwrap().drain(..) {
             connection.abort();
         }
+    }
+
+    /// As a crash does: nobody listens any more, all connections closed.
+    pub fn kill(&self) {
+        self.listening.abort();
+        for connection in self.state.connections.lock().unwrap().drain(..) {
+            connection.abort();
+        }
+    }
+
+    /// From now on it answers questions like this.
+    pub fn reply(&self, reply: Reply) {
+        *self.state.replies.lock().unwrap() = [reply].into();
+    }
+
+    /// How often it was asked a question.
+    pub fn count(&self) -> usize {
+        self.state.questions().len()
     }
 
     /// From now on the server has the certificate, which is public, but not its key.

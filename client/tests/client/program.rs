@@ -1,7 +1,7 @@
 //! The program itself: its exit status, and what it writes where.
 
 use std::{
-    io::Write,
+    io::{BufRead, BufReader, Write},
     process::{Command, Output, Stdio},
 };
 
@@ -137,6 +137,11 @@ async fn wrong_usage_is_exit_status_2() {
         &["verify", "unix:/no/such/socket", "--allow-no-tee", "--pin", PIN],
         &["verify", "https://127.0.0.1:1", "--nonce", "00"],
         &["proxy", "https://127.0.0.1:1", "--listen", "0.0.0.0:0"],
+        &["proxy"],
+        &["proxy", "https://127.0.0.1:1", "https://127.0.0.1:2", "--pin", PIN],
+        &["proxy", "https://127.0.0.1:1", "https://127.0.0.1:1/v1"],
+        &["proxy", "https://127.0.0.1:1", "--balance", "fair"],
+        &["proxy", "https://127.0.0.1:1", "--budget", "0"],
         &["token", "new", "--name", "a b"],
         &["nonsense"],
         &[],
@@ -265,6 +270,47 @@ async fn status_is_4_while_the_appliance_is_not_ready() {
     let output = status().await;
     assert_eq!(output.status.code(), Some(4));
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["ready"], false);
+}
+
+/// What the proxy writes to standard error until it listens.
+async fn proxy_until_it_listens(arguments: &[&str]) -> String {
+    let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+    tokio::task::spawn_blocking(move || {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_lethe"))
+            .args(["proxy", "--listen", "127.0.0.1:0", "--allow-no-tee"])
+            .args(arguments)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+            said += &(line.unwrap() + "\n");
+            if said.contains("forwards to") {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        said
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn the_proxy_says_loudly_which_node_is_not_verified() {
+    let (good, bad) = (Fake::start(vec![]).await, Fake::start(vec![]).await);
+    let said = proxy_until_it_listens(&[&good.url(), &bad.url()]).await;
+    assert!(!said.contains("NOT verified") && said.contains(&format!("note: {} is verified", bad.url())), "{said}");
+    bad.lie(Lie::OtherSpki);
+    let said = proxy_until_it_listens(&[&good.url(), &bad.url()]).await;
+    assert!(said.contains(&format!("warning: {} is NOT verified", bad.url())), "{said}");
+    assert!(said.contains("error: the TLS key of this connection is not in the attested keyset"), "{said}");
+    assert!(said.contains("forwards to"));
+    let output =
+        lethe(&["proxy", "--allow-no-tee", "--all", "--listen", "127.0.0.1:0", &good.url(), &bad.url()], "").await;
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains(&bad.url()));
 }
 
 #[tokio::test]

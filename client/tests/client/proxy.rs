@@ -6,7 +6,7 @@ use std::{
 };
 
 use lethe::{
-    proxy::{Door, Gate, Guard, Proxy, Settings},
+    proxy::{Door, Guard, NodeSettings, Nodes, Proxy, Settings},
     token::Token,
 };
 use serde_json::Value;
@@ -23,15 +23,20 @@ use crate::{
 async fn start(fake: &Fake, token: Option<Token>, guard: Guard) -> SocketAddr {
     let mut options = fake.options();
     options.token = token;
+    let (nodes, _) = Nodes::open(vec![options], NodeSettings::default()).await.unwrap();
+    serve(nodes, guard)
+}
+
+/// A proxy on a port of its own.
+pub fn serve(nodes: Nodes, guard: Guard) -> SocketAddr {
     let listener = Door::bind("127.0.0.1:0".parse().unwrap(), false).unwrap().open().unwrap();
     let address = listener.local_addr().unwrap();
-    let proxy = Arc::new(Proxy::new(Gate::open(options).await.unwrap(), Settings { guard }));
-    tokio::spawn(proxy.serve(listener));
+    tokio::spawn(Arc::new(Proxy::new(nodes, Settings { guard })).serve(listener));
     address
 }
 
 /// Sends a request and reads the answer to its end.
-async fn ask(proxy: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
+pub async fn ask(proxy: SocketAddr, method: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(proxy).await.unwrap();
     let request = format!(
         "{method} {path} HTTP/1.1\r\nconnection: close\r\ncontent-length: {}\r\n{headers}\r\n{body}",
@@ -44,13 +49,13 @@ async fn ask(proxy: SocketAddr, method: &str, path: &str, headers: &str, body: &
     (answer[9..12].parse().unwrap(), answer)
 }
 
-fn code(answer: &str) -> Value {
+pub fn code(answer: &str) -> Value {
     let body = answer.split("\r\n\r\n").nth(1).unwrap();
     serde_json::from_str::<Value>(body).unwrap()["error"]["code"].clone()
 }
 
-const HOST: &str = "host: localhost\r\n";
-const CHAT: &str = "/v1/chat/completions";
+pub const HOST: &str = "host: localhost\r\n";
+pub const CHAT: &str = "/v1/chat/completions";
 
 #[tokio::test]
 async fn answers_are_passed_on_as_they_come() {
