@@ -47,6 +47,26 @@ pub enum AddressError {
 }
 
 impl Endpoint {
+    /// Host and port of an absolute URI; without a port in it, this one.
+    ///
+    /// # Errors
+    /// [`AddressError::Host`] without a host that is one, [`AddressError::Excess`] with a user name.
+    pub(crate) fn of_uri(uri: &http::Uri, port: u16) -> Result<Self, AddressError> {
+        let authority = uri.authority().ok_or(AddressError::Host)?;
+        if authority.as_str().contains('@') {
+            return Err(AddressError::Excess);
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        // `http` takes a port that is no 16-bit number for none at all.
+        let port = match authority.as_str().strip_prefix(authority.host()) {
+            Some("") => port,
+            Some(port) => port.trim_start_matches(':').parse().map_err(|_| AddressError::Host)?,
+            None => return Err(AddressError::Host),
+        };
+        let name = ServerName::try_from(host.clone()).map_err(|_| AddressError::Host)?;
+        Ok(Self { host, port, name })
+    }
+
     /// Host and port as in a `Host` header.
     #[must_use]
     pub fn authority(&self) -> String {
@@ -97,21 +117,11 @@ impl Address {
 
     fn parse_https(text: &str) -> Result<Self, AddressError> {
         let uri = text.parse::<http::Uri>().map_err(|_| AddressError::Host)?;
-        let authority = uri.authority().ok_or(AddressError::Host)?;
         // `/v1` is what OpenAI programs call the base URL; people paste it.
-        if authority.as_str().contains('@') || uri.query().is_some() || !["", "/", "/v1", "/v1/"].contains(&uri.path())
-        {
+        if uri.query().is_some() || !["", "/", "/v1", "/v1/"].contains(&uri.path()) {
             return Err(AddressError::Excess);
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        // `http` takes a port that is no 16-bit number for none at all.
-        let port = match authority.as_str().strip_prefix(authority.host()) {
-            Some("") => 443,
-            Some(port) => port.trim_start_matches(':').parse().map_err(|_| AddressError::Host)?,
-            None => return Err(AddressError::Host),
-        };
-        let name = ServerName::try_from(host.clone()).map_err(|_| AddressError::Host)?;
-        Ok(Self::Https(Endpoint { host, port, name }))
+        Endpoint::of_uri(&uri, 443).map(Self::Https)
     }
 }
 

@@ -1,10 +1,7 @@
 //! An appliance that has been verified, and the requests one can send to it.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -12,22 +9,25 @@ use evidence::Time;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use protocol::{KEYSET_DIGEST_HEADER, Nonce};
+use protocol::{Nonce, ohttp::KeyConfig};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{
     address::Address,
     attestation::{
-        Channel, Endorsements, Examination, Expectation, MAX_REPORT_BYTES, NonceOrigin, Trust, Verified, examine,
+        self, Bundle, Channel, Endorsements, Examination, Expectation, MAX_REPORT_BYTES, NonceOrigin, Trust, Verified,
+        examine,
     },
     collateral::{CollateralError, Library},
-    connection::{AnswerBody, Connection, Dialer, IdlePool, Patience, Peer, RequestBody, ready_again},
-    error::{Error, NetworkError, Refusal, ServerError, UsageError},
+    connection::{AnswerBody, Dialer, IdlePool, Patience, Peer, RequestBody},
+    error::{Error, NetworkError, ServerError, UsageError},
+    line::Line,
     pin::SpkiPin,
+    receipts::Receipts,
     retry::RetryPolicy,
+    sealed::{Gateway, Relay, Way, Wire, fetch_configs},
     terminal,
-    tls::PinMismatch,
     token::Token,
 };
 
@@ -54,6 +54,12 @@ pub struct Options {
     pub retry: RetryPolicy,
     /// The bearer token to send.
     pub token: Option<Token>,
+    /// What requests travel in.
+    pub wire: Wire,
+    /// Through whom sealed requests go; `None`: to the appliance itself. Attestation always goes to the appliance itself.
+    pub relay: Option<Relay>,
+    /// What is asked of receipts.
+    pub receipts: Receipts,
 }
 
 impl Options {
@@ -69,6 +75,9 @@ impl Options {
             patience: Patience::default(),
             retry: RetryPolicy::default(),
             token: None,
+            wire: Wire::default(),
+            relay: None,
+            receipts: Receipts::default(),
         }
     }
 
@@ -96,13 +105,16 @@ pub struct Attested {
     pub endorsements: Endorsements,
     /// Why some of that is missing.
     pub missing: Vec<CollateralError>,
-    pool: Arc<IdlePool>,
+    /// The gateway's list of keys, where requests may be sealed; nothing in it is believed for itself.
+    pub(crate) gateway_keys: Vec<KeyConfig>,
+    pub(crate) pool: Arc<IdlePool>,
 }
 
-/// Fetches a report, with the given nonce or a fresh one, and examines it. Nothing else is sent.
+/// Fetches a report, with the given nonce or a fresh one, and examines it. Beside that, the list of OHTTP keys is asked for where
+/// requests will be sealed, and nothing else is sent.
 ///
 /// # Errors
-/// As the network and the server fail; [`Refusal::Pin`] if the server holds another key than the pinned one. A
+/// As the network and the server fail; [`Refusal::Pin`](crate::error::Refusal::Pin) if the server holds another key than the pinned one. A
 /// refused report is not an error here: see [`Attested::examination`].
 pub async fn attest(options: &Options, nonce: Option<Nonce>) -> Result<Attested, Error> {
     options.retry.run(|attempt| attest_once(options, nonce, options.patience_of_attempt(attempt))).await
@@ -113,14 +125,24 @@ async fn attest_once(options: &Options, nonce: Option<Nonce>, patience: Patience
         Some(nonce) => nonce,
         None => fresh_nonce().map_err(UsageError::Random)?,
     };
-    let connection = Dialer::new(options.address.clone(), options.pin, patience)?.dial().await?;
+    let dialer = Dialer::new(options.address.clone(), options.pin, patience)?;
+    let connection = dialer.dial().await?;
     let peer = connection.peer().clone();
     let pool = Arc::new(IdlePool::default());
     let call = Call::get(&format!("/v1/aci/attestation?nonce={nonce}"));
     let request = call.with_body(&options.address, whole(Bytes::new()))?;
-    let answer = connection.exchange(request, patience.silence).await?.map(|body| body.returning_to(&pool));
-    let mut body = accepted(answer).await?;
+    let answer = connection.exchange(request, patience.silence).await?;
+    let mut body = accepted(answer.map(|body| body.returning_to(&pool).into())).await?;
     let report = body.collect_up_to("the attestation report", MAX_REPORT_BYTES).await?;
+    let way = Way::new(dialer, Arc::clone(&pool));
+    let gateway_keys = match seals(options, &report) {
+        // A list that is none is like a list without a key of the keyset; the report is judged first.
+        true => fetch_configs(&way).await.or_else(|error| match error {
+            Error::Refused(_) => Ok(Vec::new()),
+            other => Err(other),
+        })?,
+        false => Vec::new(),
+    };
     let channel = channel_of(options, &peer);
     let expectation = Expectation { nonce, origin: NonceOrigin::Ours, channel, at: now() };
     let given = options.endorsements.clone();
@@ -129,7 +151,15 @@ async fn attest_once(options: &Options, nonce: Option<Nonce>, patience: Patience
         None => (given, Vec::new()),
     };
     let examination = examine(&report, &expectation, &options.trust, &endorsements);
-    Ok(Attested { examination, peer, report, expectation, endorsements, missing, pool })
+    Ok(Attested { examination, peer, report, expectation, endorsements, missing, gateway_keys, pool })
+}
+
+/// Whether requests will be sealed, should the report be accepted. The gateway's keys are asked for at once: with a relay, the
+/// appliance then sees the client at no other time than this.
+fn seals(options: &Options, report: &[u8]) -> bool {
+    let offered =
+        || attestation::parse(report).is_ok_and(|report| Gateway::is_offered(&report.attestation.workload_keyset));
+    options.wire != Wire::Tls && offered()
 }
 
 fn fresh_nonce() -> Result<Nonce, getrandom::Error> {
@@ -161,16 +191,13 @@ impl Attested {
     /// # Errors
     /// The refusal.
     pub fn into_appliance(self, options: &Options) -> Result<Appliance, Error> {
-        let verified = self.examination.verdict?;
-        let dialer = Dialer::new(options.address.clone(), verified.pin(), options.patience)?;
-        Ok(Appliance {
-            verified,
-            dialer,
-            pool: self.pool,
-            token: options.token.clone(),
-            retry: options.retry.clone(),
-            outdated: AtomicBool::new(false),
-        })
+        Ok(Appliance { line: Arc::new(Line::new(self, options)?) })
+    }
+
+    /// The report with all that its verdict rests on; nothing for a report that is no text.
+    #[must_use]
+    pub fn bundle(&self) -> Option<Bundle> {
+        Bundle::new(&self.report, &self.expectation, &self.endorsements)
     }
 }
 
@@ -225,15 +252,10 @@ pub(crate) fn whole(bytes: Bytes) -> RequestBody {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// An appliance that the policy accepts. Every connection to it proves the key that was verified.
+/// An appliance that the policy accepts. Requests to it are sealed to a key that was verified, or every connection to it proves
+/// the TLS key that was.
 pub struct Appliance {
-    verified: Verified,
-    dialer: Dialer,
-    pool: Arc<IdlePool>,
-    token: Option<Token>,
-    retry: RetryPolicy,
-    /// An answer named another keyset than the verified one: nothing more is sent.
-    outdated: AtomicBool,
+    line: Arc<Line>,
 }
 
 impl Appliance {
@@ -248,13 +270,13 @@ impl Appliance {
     /// What was verified.
     #[must_use]
     pub fn verified(&self) -> &Verified {
-        &self.verified
+        self.line.verified()
     }
 
     /// Whether an answer has named another keyset than the verified one. Then it sends nothing any more.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
-        self.outdated.load(Ordering::Acquire)
+        self.line.is_outdated()
     }
 
     /// The appliance verified anew, with the keys it has now. Where no hardware vouches for them, the TLS key must still be the
@@ -263,6 +285,9 @@ impl Appliance {
     /// # Errors
     /// As [`attest`], and the refusal.
     pub async fn renewed(&self, options: &Options) -> Result<Self, Error> {
+        if let Some(next) = self.line.known_successor().filter(|next| !next.is_outdated()) {
+            return Ok(Self { line: Arc::clone(next) });
+        }
         self.succeeded_by(attest(options, None).await?, options)
     }
 
@@ -271,78 +296,48 @@ impl Appliance {
     /// # Errors
     /// The refusal.
     pub fn succeeded_by(&self, attested: Attested, options: &Options) -> Result<Self, Error> {
-        if let Ok(now) = &attested.examination.verdict
-            && !now.is_proven_by_hardware()
-            && let (Some(expected), Some(seen)) = (self.verified.pin(), now.pin())
-            && expected != seen
-        {
-            return Err(Refusal::Pin(PinMismatch { expected, seen }).into());
-        }
+        self.line.check_successor(&attested)?;
         attested.into_appliance(options)
     }
 
     /// Where it is.
     #[must_use]
     pub fn address(&self) -> &Address {
-        self.dialer.address()
+        &self.line.options().address
     }
 
     /// The token that is sent with [`Appliance::ask`].
     #[must_use]
     pub fn token(&self) -> Option<&Token> {
-        self.token.as_ref()
+        self.line.options().token.as_ref()
+    }
+
+    /// What is asked of receipts, and what became of them.
+    #[must_use]
+    pub fn receipts(&self) -> &Receipts {
+        self.line.receipts()
+    }
+
+    /// What requests travel in, and what became of receipts, for people and programs.
+    #[must_use]
+    pub fn transport(&self) -> Value {
+        json!({
+            "wire": self.line.wire_name(),
+            "ohttp_relay": self.line.options().relay.as_ref().map(ToString::to_string),
+            "receipts": self.receipts().status(),
+        })
     }
 
     /// Sends one request once and gives the answer, whatever its status. A pooled connection that proves to be closed does
-    /// not count as an attempt.
+    /// not count as an attempt, and neither does a key or a clock that the gateway does not accept any more: then the appliance
+    /// is verified anew, or its time is taken over, once.
     ///
     /// # Errors
-    /// The network's; [`Refusal::Pin`] if the server now holds another key; [`Refusal::KeysetChanged`] if an earlier answer
-    /// named another keyset.
+    /// The network's; [`Refusal::Pin`](crate::error::Refusal::Pin) if the server now holds another key;
+    /// [`Refusal::KeysetChanged`](crate::error::Refusal::KeysetChanged) if an earlier answer named another keyset;
+    /// [`Refusal::Receipt`](crate::error::Refusal::Receipt) for an answer in one piece with a bad receipt.
     pub async fn send(&self, call: &Call, body: CallBody) -> Result<Response<AnswerBody>, Error> {
-        if self.is_outdated() {
-            return Err(Refusal::KeysetChanged.into());
-        }
-        let body = match body {
-            CallBody::Stream(stream) => stream,
-            CallBody::Bytes(bytes) => {
-                while let Some(connection) = self.pooled().await {
-                    match self.exchange(connection, call, whole(bytes.clone())).await {
-                        Err(NetworkError::NoAnswer(_)) => {}
-                        other => return other.map_err(Error::from),
-                    }
-                }
-                whole(bytes)
-            }
-        };
-        let connection = self.dialer.dial().await?;
-        Ok(self.exchange(connection, call, body).await?)
-    }
-
-    async fn pooled(&self) -> Option<Connection> {
-        while let Some(mut connection) = self.pool.take() {
-            if ready_again(&mut connection).await.is_ok() {
-                return Some(connection);
-            }
-        }
-        None
-    }
-
-    async fn exchange(
-        &self,
-        connection: Connection,
-        call: &Call,
-        body: RequestBody,
-    ) -> Result<Response<AnswerBody>, NetworkError> {
-        let request = call.with_body(self.dialer.address(), body)?;
-        let answer = connection.exchange(request, self.dialer.patience().silence).await?;
-        // A hint that costs a verification. Without the header there is none: the TLS key is the verified one either way.
-        if let Some(digest) = answer.headers().get(KEYSET_DIGEST_HEADER)
-            && digest.as_bytes() != self.verified.keyset_digest().to_string().as_bytes()
-        {
-            self.outdated.store(true, Ordering::Release);
-        }
-        Ok(answer.map(|body| body.returning_to(&self.pool)))
+        self.line.send(call, body).await
     }
 
     /// Sends a request with the token, again if need be, and gives the body of a successful answer.
@@ -350,11 +345,13 @@ impl Appliance {
     /// # Errors
     /// The network's; [`ServerError::Status`] for an answer other than success.
     pub async fn ask(&self, mut call: Call, body: Bytes) -> Result<AnswerBody, Error> {
-        if let Some(token) = &self.token {
+        if let Some(token) = self.token() {
             call.headers.insert(header::AUTHORIZATION, bearer(token)?);
         }
         let call = &call;
-        self.retry
+        self.line
+            .options()
+            .retry
             .run(|_| {
                 let body = CallBody::Bytes(body.clone());
                 async move { accepted(self.send(call, body).await?).await }

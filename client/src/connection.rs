@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{
     body::{Body, Bytes, Frame, Incoming, SizeHint},
     client::conn::http1,
@@ -24,6 +24,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
+pub use crate::answer::AnswerBody;
 use crate::{
     address::{Address, Endpoint},
     error::{Error, NetworkError, Refusal, ServerError},
@@ -67,7 +68,7 @@ pub enum Peer {
         /// The pin of its key.
         pin: SpkiPin,
     },
-    /// A program of this machine behind a UNIX socket.
+    /// Somebody who proved no key: a program of this machine behind a UNIX socket, or a relay that is spoken to without TLS.
     Local,
 }
 
@@ -75,7 +76,8 @@ pub enum Peer {
 #[derive(Debug, Clone)]
 pub struct Dialer {
     address: Address,
-    config: Arc<ClientConfig>,
+    /// `None`: without TLS.
+    config: Option<Arc<ClientConfig>>,
     patience: Patience,
 }
 
@@ -86,7 +88,7 @@ impl Dialer {
     /// [`NetworkError::Tls`] if TLS cannot be set up.
     pub fn new(address: Address, expected: Option<SpkiPin>, patience: Patience) -> Result<Self, NetworkError> {
         let config = tls::client_config(expected).map_err(NetworkError::Tls)?;
-        Ok(Self { address, config, patience })
+        Ok(Self { address, config: Some(config), patience })
     }
 
     /// A dialer to a web server, whose certificate is of its name and leads to one of these roots.
@@ -95,7 +97,13 @@ impl Dialer {
     /// [`NetworkError::Tls`] if TLS cannot be set up.
     pub fn to_the_web(address: Address, roots: Arc<RootCertStore>, patience: Patience) -> Result<Self, NetworkError> {
         let config = tls::web_config(roots).map_err(NetworkError::Tls)?;
-        Ok(Self { address, config, patience })
+        Ok(Self { address, config: Some(config), patience })
+    }
+
+    /// A dialer without TLS, for what is sealed anyway.
+    #[must_use]
+    pub(crate) fn in_the_clear(endpoint: Endpoint, patience: Patience) -> Self {
+        Self { address: Address::Https(endpoint), config: None, patience }
     }
 
     /// The address it connects to.
@@ -123,7 +131,9 @@ impl Dialer {
                 Connection::start(stream, Peer::Local).await
             }
             Address::Https(endpoint) => {
-                let stream = self.handshake(endpoint, self.reach(endpoint).await?).await?;
+                let stream = self.reach(endpoint).await?;
+                let Some(config) = &self.config else { return Connection::start(stream, Peer::Local).await };
+                let stream = self.handshake(config, endpoint, stream).await?;
                 let peer = peer_of(&stream)?;
                 Connection::start(stream, peer).await
             }
@@ -149,8 +159,13 @@ impl Dialer {
         Err(last)
     }
 
-    async fn handshake(&self, endpoint: &Endpoint, stream: TcpStream) -> Result<TlsStream<TcpStream>, Error> {
-        let connecting = TlsConnector::from(self.config.clone()).connect(endpoint.server_name(), stream);
+    async fn handshake(
+        &self,
+        config: &Arc<ClientConfig>,
+        endpoint: &Endpoint,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Error> {
+        let connecting = TlsConnector::from(config.clone()).connect(endpoint.server_name(), stream);
         match within("finish the TLS handshake", self.patience.connect, connecting).await? {
             Ok(stream) => Ok(stream),
             Err(error) => Err(match PinMismatch::in_handshake_error(&error) {
@@ -161,7 +176,11 @@ impl Dialer {
     }
 }
 
-async fn within<T>(what: &'static str, limit: Duration, work: impl Future<Output = T>) -> Result<T, NetworkError> {
+pub(crate) async fn within<T>(
+    what: &'static str,
+    limit: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, NetworkError> {
     tokio::time::timeout(limit, work).await.map_err(|_| NetworkError::TimedOut { what, limit })
 }
 
@@ -220,11 +239,11 @@ impl Connection {
         mut self,
         request: Request<RequestBody>,
         silence: Duration,
-    ) -> Result<Response<AnswerBody>, NetworkError> {
+    ) -> Result<Response<Arriving>, NetworkError> {
         let answer = within("get an answer", silence, self.sender.send_request(request))
             .await?
             .map_err(NetworkError::NoAnswer)?;
-        Ok(answer.map(|incoming| AnswerBody {
+        Ok(answer.map(|incoming| Arriving {
             incoming,
             connection: Some(self),
             home: Weak::new(),
@@ -264,9 +283,9 @@ impl IdlePool {
     }
 }
 
-/// The body of an answer. Dropped before its end it closes the connection, which tells the appliance to stop; read to the
-/// end it gives the connection back.
-pub struct AnswerBody {
+/// The body of an answer as it comes from the network. Dropped before its end it closes the connection, which tells the appliance
+/// to stop; read to the end it gives the connection back.
+pub struct Arriving {
     incoming: Incoming,
     connection: Option<Connection>,
     home: Weak<IdlePool>,
@@ -274,7 +293,7 @@ pub struct AnswerBody {
     alarm: Pin<Box<Sleep>>,
 }
 
-impl AnswerBody {
+impl Arriving {
     /// Says where the connection goes after the last byte.
     #[must_use]
     pub fn returning_to(mut self, pool: &Arc<IdlePool>) -> Self {
@@ -282,36 +301,9 @@ impl AnswerBody {
         self
     }
 
-    /// The next bytes, or `None` at the end.
-    ///
-    /// # Errors
-    /// [`NetworkError::Broken`] if the connection ends before the answer does, [`NetworkError::TimedOut`] on silence.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, NetworkError> {
-        while let Some(frame) = self.frame().await {
-            if let Ok(data) = frame?.into_data() {
-                return Ok(Some(data));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The whole body, which has to be here within the time of `silence`: a server that dribbles does not hold us.
-    ///
-    /// # Errors
-    /// [`ServerError::TooLarge`] if it is longer than `limit` bytes, and as [`AnswerBody::next`].
-    pub async fn collect_up_to(&mut self, what: &'static str, limit: usize) -> Result<Vec<u8>, Error> {
-        within("get the whole answer", self.silence, self.collect(what, limit)).await?
-    }
-
-    async fn collect(&mut self, what: &'static str, limit: usize) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        while let Some(part) = self.next().await? {
-            if part.len() > limit.saturating_sub(bytes.len()) {
-                return Err(ServerError::TooLarge { what, limit }.into());
-            }
-            bytes.extend_from_slice(&part);
-        }
-        Ok(bytes)
+    /// For how long the answer may be silent.
+    pub(crate) fn silence(&self) -> Duration {
+        self.silence
     }
 
     fn release(&mut self) {
@@ -321,7 +313,7 @@ impl AnswerBody {
     }
 }
 
-impl Drop for AnswerBody {
+impl Drop for Arriving {
     fn drop(&mut self) {
         // An answer without a body is at its end before anybody reads it.
         if self.incoming.is_end_stream() {
@@ -330,7 +322,7 @@ impl Drop for AnswerBody {
     }
 }
 
-impl Body for AnswerBody {
+impl Body for Arriving {
     type Data = Bytes;
     type Error = NetworkError;
 

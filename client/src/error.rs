@@ -2,11 +2,16 @@
 
 use std::{io, time::Duration};
 
+use protocol::{bhttp::BhttpError, ohttp::AnswerError};
+
 use crate::{
     address::AddressError,
     attestation::{BundleError, ReferenceError, Subject},
     collateral::CollateralError,
+    connection::BoxError,
     pin::PinError,
+    receipts::{NotADemand, ReceiptFault},
+    sealed::{NotARelay, NotAWire},
     tls::PinMismatch,
     token::TokenError,
 };
@@ -22,10 +27,19 @@ pub enum Error {
     Refused(#[from] Refusal),
     /// The network failed.
     #[error(transparent)]
-    Network(#[from] NetworkError),
+    Network(NetworkError),
     /// The appliance answered, but not what was asked.
     #[error(transparent)]
     Server(#[from] ServerError),
+}
+
+impl From<NetworkError> for Error {
+    fn from(error: NetworkError) -> Self {
+        match error {
+            NetworkError::Stopped(reason) => *reason,
+            error => Self::Network(error),
+        }
+    }
 }
 
 /// The user's mistakes, and failures of the user's machine.
@@ -119,6 +133,18 @@ pub enum UsageError {
     /// A TLS key was demanded of a UNIX socket.
     #[error("a UNIX socket has no TLS key to demand: leave --pin out")]
     PinWithoutTls,
+    /// A wire.
+    #[error("that is not a wire")]
+    Wire(#[from] NotAWire),
+    /// A demand on receipts.
+    #[error("that cannot be asked of receipts")]
+    Receipts(#[from] NotADemand),
+    /// A relay.
+    #[error("that is not the URL of a relay")]
+    Relay(#[from] NotARelay),
+    /// A relay for what is not sealed.
+    #[error("a relay carries sealed requests alone: --wire tls has none")]
+    RelayWithoutOhttp,
     /// A TLS key was demanded of several appliances.
     #[error("a pin is the key of one appliance, and several are named")]
     PinForSeveral,
@@ -174,6 +200,18 @@ pub enum Refusal {
     /// The appliance has other keys by now.
     #[error("the appliance now has another keyset than the one that was verified")]
     KeysetChanged,
+    /// Sealed requests were demanded.
+    #[error("the appliance takes no sealed requests: its keyset has no key for OHTTP")]
+    NoOhttp,
+    /// The gateway's keys are not verified ones.
+    #[error("the OHTTP gateway names no key that is in the attested keyset")]
+    GatewayKeys,
+    /// A receipt.
+    #[error("the receipt of the answer is refused: {0}")]
+    Receipt(#[source] ReceiptFault),
+    /// A receipt was demanded.
+    #[error("the answer has no receipt")]
+    NoReceipt,
     /// A TLS key was demanded of a report that came over a UNIX socket.
     #[error("the report came over a UNIX socket, which has no TLS key to be the demanded one")]
     NoTlsKey,
@@ -216,6 +254,13 @@ pub enum Refusal {
     /// Evidence that was checked and does not hold.
     #[error(transparent)]
     Evidence(#[from] evidence::Refusal),
+}
+
+impl NetworkError {
+    /// The end of an answer for another reason than the network's.
+    pub(crate) fn stopped(reason: impl Into<Error>) -> Self {
+        Self::Stopped(Box::new(reason.into()))
+    }
 }
 
 impl Refusal {
@@ -273,6 +318,24 @@ pub enum NetworkError {
     /// The connection ended inside an answer.
     #[error("the connection ended in the middle of an answer")]
     Broken(#[source] hyper::Error),
+    /// A sealed answer that is not whole, or not what the appliance sealed.
+    #[error("the sealed answer is not what the appliance sealed: {0}")]
+    Sealed(#[source] AnswerError),
+    /// A sealed answer that opened and is no answer.
+    #[error("the sealed answer is malformed")]
+    SealedForm(#[source] BhttpError),
+    /// A relay's own answer.
+    #[error("the relay answered {status}, and passed nothing on")]
+    Relay {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The body of a request, which came from somewhere else, did not come to its end.
+    #[error("the body of the request ended before its end")]
+    Body(#[source] BoxError),
+    /// Something else than the network ended the answer.
+    #[error(transparent)]
+    Stopped(Box<Error>),
 }
 
 /// What the appliance answered.
@@ -324,6 +387,7 @@ impl Error {
                 NetworkError::Connect { .. }
                 | NetworkError::Handshake { .. }
                 | NetworkError::NoAnswer(_)
+                | NetworkError::Relay { status: 429 | 502 | 503 | 504 }
                 | NetworkError::TimedOut { what: "connect" | "finish the TLS handshake" | "look up the host", .. },
             ) => Some(None),
             Self::Server(ServerError::Status { status: 429 | 503, retry_after, .. }) => Some(*retry_after),

@@ -73,6 +73,10 @@ fn help_usage(error: &UsageError) -> Option<&'static str> {
         UsageError::IdleReleaseKeys => "name the release too, with --measurements VERSION.note",
         UsageError::DocumentDigest => "--document takes a file, or sha256: followed by 64 hexadecimal digits",
         UsageError::Expectation(_) => "`lethe check … --json` on accepted evidence lists the fields",
+        UsageError::RelayWithoutOhttp => "leave --wire out, or --ohttp-relay",
+        UsageError::Wire(_) => "--wire takes auto, ohttp or tls",
+        UsageError::Receipts(_) => "--receipts takes check, require or off",
+        UsageError::Relay(_) => "for example https://relay.example/lethe",
         UsageError::PinForSeveral => {
             "say what the nodes have to prove with --measurements, --ak and --document, or run a proxy for each pin"
         }
@@ -112,6 +116,19 @@ fn help_refusal(refusal: &Refusal) -> &'static str {
         Refusal::Contradicted { .. } => {
             "if you expected exactly this machine, compare what you named with what it was started with; if not, do not use it"
         }
+        Refusal::NoOhttp => {
+            "its operator can switch it on with `wires.ohttp`; without --wire ohttp and without a relay, the pinned TLS connection \
+             is used"
+        }
+        Refusal::GatewayKeys => {
+            "ask again: its keys may just have changed; if it stays so, do not use this appliance, and tell whoever runs it"
+        }
+        Refusal::Receipt(_) => {
+            "do not rely on this answer: nobody could prove later what gave it; if it happens again, tell whoever runs the appliance"
+        }
+        Refusal::NoReceipt => {
+            "you asked for one with --receipts require; without it, an answer without a receipt is counted"
+        }
         Refusal::NoTlsKey => "leave --pin out for a report that came over a UNIX socket",
         Refusal::KeysetChanged => "start again, so that the new keys are verified",
         Refusal::Malformed(_) | Refusal::Version => {
@@ -143,11 +160,16 @@ fn help_network(error: &NetworkError) -> Option<&'static str> {
             "is the appliance up? --wait SECONDS waits until it is"
         }
         NetworkError::TimedOut { .. } => "--timeout SECONDS waits longer for the next byte",
+        NetworkError::Sealed(_) | NetworkError::SealedForm(_) => {
+            "somebody on the way changed it or cut it off, or the appliance failed; what came so far is not the whole answer"
+        }
+        NetworkError::Relay { .. } => "is it the relay of this appliance? Ask whoever runs it",
+        NetworkError::Stopped(reason) => return help(reason),
         NetworkError::Broken(_) => "what came so far is not the whole answer; ask again",
         NetworkError::Collateral(_) => {
             "vek, crl and collateral files of your own take its place; see `lethe verify --help`"
         }
-        NetworkError::Tls(_) | NetworkError::UnusableRequest => return None,
+        NetworkError::Tls(_) | NetworkError::UnusableRequest | NetworkError::Body(_) => return None,
     })
 }
 

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod answer;
 pub mod appliance;
 pub mod attestation;
 pub mod chat;
@@ -9,10 +10,13 @@ pub mod collateral;
 pub mod connection;
 pub mod error;
 pub mod exit;
+mod line;
 pub mod pin;
 pub mod program;
 pub mod proxy;
+pub mod receipts;
 pub mod retry;
+pub mod sealed;
 pub mod sse;
 pub mod terminal;
 pub mod tls;

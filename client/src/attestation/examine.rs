@@ -80,6 +80,13 @@ pub fn parse(bytes: &[u8]) -> Result<Report, Refusal> {
     serde_json::from_slice(bytes).map_err(|error| Refusal::Malformed(terminal::one_line(&error.to_string(), 200)))
 }
 
+/// The digest of the weights that the document in a report pins; nothing is judged here.
+#[must_use]
+pub fn pinned_model(report: &[u8]) -> Option<[u8; 32]> {
+    let members = Members::read(&parse(report).ok()?.attestation.evidence).ok()?;
+    judge::pinned_model(&members.document?.0)
+}
+
 /// Judges a report. Every label is judged for itself, as far as what it rests on holds.
 #[must_use]
 pub fn examine(bytes: &[u8], expected: &Expectation, trust: &Trust, endorsements: &Endorsements) -> Examination {

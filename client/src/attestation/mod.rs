@@ -14,7 +14,7 @@ mod trust;
 mod verified;
 
 pub use bundle::{Bundle, BundleError};
-pub use examine::{Channel, Examination, Expectation, MAX_REPORT_BYTES, NonceOrigin, examine, parse};
+pub use examine::{Channel, Examination, Expectation, MAX_REPORT_BYTES, NonceOrigin, examine, parse, pinned_model};
 pub use labels::{Label, Labels, Outcome, Subject};
 pub use references::{Manifest, ManifestError, Reference, ReferenceError, References};
 pub use trust::{AttestationKeys, Endorsements, Trust};

@@ -11,7 +11,7 @@ use super::CollateralError;
 use crate::{
     address::Address,
     appliance::Call,
-    connection::{Dialer, Patience},
+    connection::{AnswerBody, Dialer, Patience},
     error::{Error, NetworkError},
 };
 
@@ -75,7 +75,7 @@ impl Service {
         let empty = http_body_util::Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
         let request = Call::get(place).with_body(self.dialer.address(), empty)?;
         let answer = connection.exchange(request, self.dialer.patience().silence).await?;
-        let (head, mut body) = answer.into_parts();
+        let (head, mut body) = answer.map(AnswerBody::from).into_parts();
         let body = body.collect_up_to("the answer of a vendor's service", limit).await?;
         Ok((head.status, head.headers, body))
     }

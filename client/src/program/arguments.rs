@@ -10,7 +10,9 @@ use super::{
     check::{CheckCommand, time},
     collateral::CollateralCommand,
     policy::PolicyCommand,
+    receipt::ReceiptCommand,
     trust::TrustArguments,
+    wires::WireArguments,
 };
 use crate::proxy::Balance;
 
@@ -51,6 +53,9 @@ pub enum Command {
     /// Check captured evidence, without a network
     #[command(subcommand, after_help = "Exit status: 0 accepted, 2 wrong usage or an unreadable file, 3 refused.")]
     Check(CheckCommand),
+    /// Check receipts of answers, without a network
+    #[command(subcommand, after_help = "Exit status: 0 accepted, 2 wrong usage or an unreadable file, 3 refused.")]
+    Receipt(ReceiptCommand),
     /// Show and check policies: what is asked of evidence, and why
     #[command(subcommand)]
     Policy(PolicyCommand),
@@ -116,7 +121,8 @@ Examples:
   git diff | lethe chat unix:/run/lethe/inference.sock --system \"Review this.\" --ask -
 
 Without --ask it is a conversation; /help there says what else one can type. Answers are on
-standard output, everything else is on standard error.")]
+standard output, everything else is on standard error. An answer counts when its receipt has
+been checked: a bad one is exit status 3.")]
 pub struct ChatArguments {
     /// The appliance.
     #[command(flatten)]
@@ -124,6 +130,9 @@ pub struct ChatArguments {
     /// The token.
     #[command(flatten)]
     pub token: TokenArguments,
+    /// What requests travel in, and what is asked of receipts.
+    #[command(flatten)]
+    pub wires: WireArguments,
 
     /// Ask once, print the answer, and end; `-` reads the question from standard input
     #[arg(long, value_name = "TEXT")]
@@ -210,7 +219,9 @@ pub struct VerifyArguments {
 #[command(after_help = "\
 The proxy verifies every node before it listens, and sends requests only to keys it verified.
 It asks its own clients for no password: every user of this machine can reach a port of 127.0.0.1.
-GET /lethe/status says what was verified and how the nodes do.
+GET /lethe/status says what was verified, how the nodes do, what requests travel in, and how many
+receipts were good. An answer whose receipt is bad ends with an error: in the place of [DONE] where
+it streams.
 
 Several nodes: requests are spread, /health is asked every few seconds, and a node that fails is
 left alone for a while. A node that stops verifying gets nothing more and is tried again in the
@@ -235,6 +246,9 @@ pub struct ProxyArguments {
     /// The token.
     #[command(flatten)]
     pub token: TokenArguments,
+    /// What requests travel in, and what is asked of receipts.
+    #[command(flatten)]
+    pub wires: WireArguments,
 
     /// Address and port to listen on
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:4180")]

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, IsTerminal, Read};
 use rustyline::{DefaultEditor, error::ReadlineError};
 use serde_json::json;
 
-use super::{arguments::ChatArguments, session, speak};
+use super::{arguments::ChatArguments, session, speak, wires};
 use crate::{
     appliance::{Appliance, Options},
     chat::{Ending, Message, Question, Role},
@@ -27,10 +27,12 @@ Ctrl-C   stop the answer that is coming
 /// # Errors
 /// The refusal; for a single question whatever prevents its answer.
 pub async fn run(arguments: ChatArguments) -> Result<(), Error> {
-    let options = session::options(&arguments.appliance, Some(&arguments.token))?;
+    let mut options = session::options(&arguments.appliance, Some(&arguments.token))?;
+    arguments.wires.apply(&mut options)?;
     let question = arguments.ask.as_deref().map(read_question).transpose()?;
     let appliance = Appliance::open(&options).await?;
     session::announce(&options, appliance.verified());
+    wires::announce(&appliance);
     let model = match &arguments.model {
         Some(model) => model.clone(),
         None => appliance.models().await?.into_iter().next().ok_or(ServerError::NoModel)?,
@@ -109,6 +111,7 @@ impl Conversation {
             speak::answer("\n")?;
         }
         self.remember(answer);
+        wires::tell_missing(&self.appliance);
         if result?.finish_reason.as_deref() == Some("length") {
             speak::note("the answer was cut at its limit of tokens (--max-tokens, or the context is full)");
         }
@@ -162,6 +165,7 @@ impl Conversation {
             "platform": verified.platform(),
             "tls_key": verified.pin().map(|pin| pin.to_string()),
             "keyset_digest": verified.keyset_digest().to_string(),
+            "transport": self.appliance.transport(),
         }))
     }
 

@@ -11,17 +11,30 @@ use crate::error::UsageError;
 /// Largest file that is read, in bytes. Evidence and collateral are far smaller, and the verifier has narrower limits of its own.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
+/// Largest body of a request or an answer that is read, in bytes.
+const MAX_BODY_BYTES: u64 = 64 << 20;
+
 /// The bytes of a file.
 ///
 /// # Errors
 /// [`UsageError::File`] if it cannot be read, [`UsageError::TooLarge`] if it is larger than anything that is checked.
 pub fn read(path: &Path) -> Result<Vec<u8>, UsageError> {
+    read_up_to(path, MAX_FILE_BYTES)
+}
+
+/// The bytes of a request or of an answer, which may be longer than evidence.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_long(path: &Path) -> Result<Vec<u8>, UsageError> {
+    read_up_to(path, MAX_BODY_BYTES)
+}
+
+fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, UsageError> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+    let read = File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
     match read {
-        Ok(count) if count as u64 > MAX_FILE_BYTES => {
-            Err(UsageError::TooLarge { path: path.display().to_string(), limit: MAX_FILE_BYTES })
-        }
+        Ok(count) if count as u64 > limit => Err(UsageError::TooLarge { path: path.display().to_string(), limit }),
         Ok(_) => Ok(bytes),
         Err(source) => Err(UsageError::File { what: "read", path: path.display().to_string(), source }),
     }

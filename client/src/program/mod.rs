@@ -7,6 +7,7 @@ mod collateral;
 mod files;
 mod policy;
 mod proxy;
+mod receipt;
 mod report;
 mod session;
 mod speak;
@@ -14,6 +15,7 @@ mod status;
 mod token;
 mod trust;
 mod verify;
+mod wires;
 
 use clap::{CommandFactory, Parser};
 
@@ -51,6 +53,7 @@ fn run(command: Command) -> Result<(), Error> {
             Command::Status(arguments) => status::run(arguments).await,
             Command::Collateral(command) => collateral::run(command).await,
             Command::Check(command) => check::run(command),
+            Command::Receipt(command) => receipt::run(command),
             Command::Policy(command) => policy::run(&command),
             Command::Token(TokenCommand::New(arguments)) => token::run(&arguments),
             Command::Completions { shell } => {

@@ -6,7 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
     arguments::{NodeArguments, ProxyArguments},
-    session, speak,
+    session, speak, wires,
 };
 use crate::{
     address::Address,
@@ -56,7 +56,9 @@ fn options(arguments: &ProxyArguments) -> Result<Vec<Options>, Error> {
         if all.iter().any(|other| other.address == options.address) {
             return Err(UsageError::NamedTwice { address: options.address.to_string() }.into());
         }
-        all.push(Options { token: token.clone(), ..options });
+        let mut options = Options { token: token.clone(), ..options };
+        arguments.wires.apply(&mut options)?;
+        all.push(options);
     }
     Ok(all)
 }
@@ -95,6 +97,7 @@ async fn open(options: Vec<Options>, settings: NodeSettings) -> Result<Nodes, Er
                 speak::note(&format!("{} is verified", node.gate().address()));
             }
             session::announce(node.gate().options(), appliance.verified());
+            wires::announce(&appliance);
         }
     }
     for missing in &missing {

@@ -83,6 +83,13 @@ impl Report {
     /// For people.
     #[must_use]
     pub fn text(&self) -> String {
+        let verdict = if self.refusal.is_none() { "\nverdict        accepted\n" } else { "\nverdict        refused\n" };
+        self.text_without_verdict() + verdict
+    }
+
+    /// As [`Report::text`], for what has a verdict of its own.
+    #[must_use]
+    pub fn text_without_verdict(&self) -> String {
         let mut lines = format!("{:<15}{}\n", "appliance", self.source);
         let facts = [
             ("policy", Some(self.policy.as_str())),
@@ -100,10 +107,6 @@ impl Report {
         for label in self.labels.iter() {
             lines += &format!("{:<15}{:<12}{}\n", label.subject, label.outcome, label.reason);
         }
-        lines += match &self.refusal {
-            None => "\nverdict        accepted\n",
-            Some(_) => "\nverdict        refused\n",
-        };
         lines
     }
 }

@@ -25,6 +25,7 @@ use crate::{
     error::{Error, UsageError},
     pin::SpkiPin,
     retry::{Notice, RetryPolicy},
+    sealed::Wire,
     token::Token,
 };
 
@@ -54,6 +55,8 @@ pub fn reach(url: &str, connection: &ConnectionArguments, trusted: &TrustArgumen
     let (trust, endorsements) = trust::load(trusted)?;
     let mut options = Options::new(address, trust);
     options.pin = pin;
+    // Who only looks at an appliance sends it nothing that could be sealed.
+    options.wire = Wire::Tls;
     options.endorsements = endorsements;
     options.library = Some(Library::of_user(!trusted.offline)?);
     options.patience.silence = Duration::from_secs(connection.timeout.into());

@@ -79,7 +79,7 @@ fn print(report: &Report, json: bool) -> Result<(), Error> {
 }
 
 fn save_bundle(attested: &Attested, path: &Path) -> Result<(), UsageError> {
-    let bundle = Bundle::new(&attested.report, &attested.expectation, &attested.endorsements);
+    let bundle = attested.bundle();
     // A report that is no text was refused as such, and there is nothing to verify again.
     bundle.map_or(Ok(()), |bundle| files::write(path, bundle.render().as_bytes()))
 }

@@ -76,6 +76,7 @@ pub fn describe(failure: &Failure) -> (Problem, HeaderMap) {
 fn unreachable(error: &Error) -> Problem {
     let (status, code) = match error {
         Error::Refused(Refusal::Pin(_)) => (502, "appliance_key_changed"),
+        Error::Refused(Refusal::Receipt(_) | Refusal::NoReceipt) => (502, "receipt_refused"),
         Error::Refused(_) => (502, "appliance_not_verified"),
         Error::Network(NetworkError::TimedOut { .. }) => (504, "appliance_timeout"),
         Error::Network(_) | Error::Server(_) => (502, "appliance_unreachable"),

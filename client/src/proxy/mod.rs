@@ -6,6 +6,7 @@
 
 mod answer;
 mod breaker;
+mod ending;
 mod gate;
 mod guard;
 mod headers;

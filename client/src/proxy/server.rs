@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     answer::{self, LocalBody},
+    ending,
     guard::Guard,
     headers,
     nodes::Nodes,
@@ -175,7 +176,7 @@ impl Proxy {
             self.nodes.relay_once(&call, body.map_err(Into::into).boxed_unsync()).await?
         };
         let (head, body) = answer.into_parts();
-        let mut local = Response::new(body.map_err(Into::into).boxed_unsync());
+        let mut local = Response::new(ending::told(body, &head.headers));
         *local.status_mut() = head.status;
         *local.headers_mut() = headers::of_answer(&head.headers);
         Ok(local)

@@ -57,6 +57,7 @@ fn describe(node: &Node) -> Value {
         "keyset_digest": verified.map(|verified| verified.keyset_digest().to_string()),
         "verified_s_ago": verified.map(|_| gate.age().as_secs()),
         "labels": gate.labels(),
+        "transport": appliance.as_ref().map(|appliance| appliance.transport()),
         "health": node.health().name(),
         "breaker": breaker(node.breaker().state(), now),
         "in_flight": node.in_flight(),

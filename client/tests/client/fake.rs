@@ -32,6 +32,8 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
+    gateway::Gateway,
+    notary::Notary,
     reply::{AnswerBody, Reply, object},
     tpm2::signer::Tpm,
 };
@@ -80,6 +82,10 @@ pub struct State {
     pub replies: Mutex<VecDeque<Reply>>,
     pub asked: Mutex<Vec<Asked>>,
     pub heard_hang_up: Arc<AtomicBool>,
+    /// Takes sealed requests, where there is one.
+    pub gateway: Mutex<Option<Arc<Gateway>>>,
+    /// Makes receipts, where there is one.
+    pub notary: Mutex<Option<Arc<Notary>>>,
     pub connections: Mutex<Vec<AbortHandle>>,
     pin: Mutex<Option<SpkiPin>>,
     certificate: Mutex<Option<CertificateDer<'static>>>,
@@ -105,6 +111,8 @@ impl State {
             replies: Mutex::new(replies.into()),
             asked: Mutex::default(),
             heard_hang_up: Arc::default(),
+            gateway: Mutex::default(),
+            notary: Mutex::default(),
             connections: Mutex::default(),
             pin: Mutex::default(),
             certificate: Mutex::default(),
@@ -173,11 +181,41 @@ impl State {
         self.connections.lock().unwrap().push(task.abort_handle());
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<AnswerBody>, io::Error> {
+    pub fn epoch(&self) -> u8 {
+        self.epoch.load(Ordering::SeqCst)
+    }
+
+    pub fn platform(&self) -> String {
+        self.platform.lock().unwrap().clone()
+    }
+
+    /// How often it was asked for a report.
+    pub fn attested(&self) -> usize {
+        self.asked.lock().unwrap().iter().filter(|asked| asked.path.starts_with("/v1/aci/attestation")).count()
+    }
+
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<AnswerBody>, io::Error> {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
         let path = head.uri.to_string();
-        self.asked.lock().unwrap().push(Asked { path: path.clone(), headers: head.headers, body });
+        let gateway = self.gateway.lock().unwrap().clone();
+        let answer = match (path.as_str(), gateway) {
+            ("/.well-known/ohttp-gateway", Some(gateway)) if head.method == "POST" => {
+                gateway.answer(self, head.headers, body).await
+            }
+            _ => self.respond(path, head.headers, body).await,
+        };
+        answer.ok_or_else(|| io::Error::other("hang up"))
+    }
+
+    /// Answers a request, however it came; `None` to hang up.
+    pub async fn respond(
+        self: &Arc<Self>,
+        path: String,
+        headers: HeaderMap,
+        body: Vec<u8>,
+    ) -> Option<Response<AnswerBody>> {
+        self.asked.lock().unwrap().push(Asked { path: path.clone(), headers: headers.clone(), body: body.clone() });
         if path.starts_with("/v1/chat") {
             let delay = *self.delay.lock().unwrap();
             tokio::time::sleep(delay).await;
@@ -185,24 +223,40 @@ impl State {
         if path == "/health" && self.deaf.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
         }
-        let answer = match path.split('?').next().unwrap() {
-            "/v1/aci/attestation" => Some(self.report(path.rsplit('=').next().unwrap())),
-            "/v1/models" => Some(object(StatusCode::OK, &json!({"object": "list", "data": [{"id": "test/model"}]}))),
-            "/health" => {
+        let not_found = || {
+            let error = json!({"error": {"message": "no such route", "type": "not_found"}});
+            Some(object(StatusCode::NOT_FOUND, &error))
+        };
+        let notary = self.notary.lock().unwrap().clone();
+        let gateway = self.gateway.lock().unwrap().clone();
+        let answer = match (path.split('?').next().unwrap(), notary, gateway) {
+            ("/.well-known/ohttp-gateway", _, Some(gateway)) => Some(gateway.list(self.epoch())),
+            (path, Some(notary), _) if path.starts_with("/v1/aci/receipts/") => {
+                let receipt = notary.fetch(path.rsplit('/').next().unwrap(), &headers);
+                receipt.map(|json| object(StatusCode::OK, &serde_json::from_str(&json).unwrap())).or_else(not_found)
+            }
+            ("/v1/aci/attestation", ..) => Some(self.report(path.rsplit('=').next().unwrap())),
+            ("/v1/models", ..) => {
+                Some(object(StatusCode::OK, &json!({"object": "list", "data": [{"id": "test/model"}]})))
+            }
+            ("/health", ..) => {
                 let ready = self.ready.load(Ordering::SeqCst);
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 Some(object(status, &json!({"live": true, "ready": ready, "platform": "none"})))
             }
-            "/v1/chat/completions" | "/v1/files" => self.next_reply().answer(&self.heard_hang_up),
-            _ => Some(object(
-                StatusCode::NOT_FOUND,
-                &json!({"error": {"message": "no such route", "type": "not_found"}}),
-            )),
+            ("/v1/chat/completions" | "/v1/files", notary, _) => {
+                let answer = self.next_reply().answer(&self.heard_hang_up);
+                match notary {
+                    Some(notary) => answer.map(|answer| notary.witness(self, &path, &headers, &body, answer)),
+                    None => answer,
+                }
+            }
+            _ => not_found(),
         };
-        let mut answer = answer.ok_or_else(|| io::Error::other("hang up"))?;
+        let mut answer = answer?;
         let digest = self.keyset().digest().unwrap().to_string();
         answer.headers_mut().insert(KEYSET_DIGEST_HEADER, digest.parse().unwrap());
-        Ok(answer)
+        Some(answer)
     }
 
     fn next_reply(&self) -> Reply {
@@ -221,7 +275,7 @@ impl State {
         object(StatusCode::OK, &value)
     }
 
-    fn keyset(&self) -> Keyset {
+    pub fn keyset(&self) -> Keyset {
         let (lie, pin) = (self.lie.lock().unwrap().clone(), *self.pin.lock().unwrap());
         let spki_sha256 = match (&lie, pin) {
             (Lie::OtherSpki, _) | (_, None) => [0; 32],
@@ -229,10 +283,15 @@ impl State {
         };
         let domain = matches!(lie, Lie::OtherDomain).then(|| "other.example".to_owned());
         let byte = if matches!(lie, Lie::OneKeyTwoRoles) { 2 } else { self.epoch.load(Ordering::SeqCst) };
+        let mut e2ee_public_keys = vec![key("e2ee-1", "of-the-future", byte)];
+        let gateway = self.gateway.lock().unwrap().clone();
+        e2ee_public_keys.extend(gateway.iter().flat_map(|gateway| gateway.published(self.epoch())));
+        let notary = self.notary.lock().unwrap().clone();
+        let receipt_key = notary.map_or_else(|| key("receipt-1", "ed25519", 2), |notary| notary.public_key());
         Keyset {
-            e2ee_public_keys: vec![key("e2ee-1", "of-the-future", byte)],
+            e2ee_public_keys,
             not_after: if matches!(lie, Lie::Expired) { 1 } else { 253_402_300_799 },
-            receipt_signing_keys: vec![key("receipt-1", "ed25519", 2)],
+            receipt_signing_keys: vec![receipt_key],
             subject: None,
             tls_public_keys: if pin.is_some() { vec![TlsKey { domain, spki_sha256 }] } else { vec![] },
         }
@@ -350,6 +409,20 @@ impl Fake {
     /// From now on the server has the certificate, which is public, but not its key.
     pub fn lose_key(&self) {
         self.state.sign_with(&rcgen::KeyPair::generate().unwrap());
+    }
+
+    /// From now on it takes sealed requests.
+    pub fn seal(&self, gateway: Gateway) -> Arc<Gateway> {
+        let gateway = Arc::new(gateway);
+        *self.state.gateway.lock().unwrap() = Some(Arc::clone(&gateway));
+        gateway
+    }
+
+    /// From now on it gives receipts.
+    pub fn give_receipts(&self) -> Arc<Notary> {
+        let notary = Arc::new(Notary::new());
+        *self.state.notary.lock().unwrap() = Some(Arc::clone(&notary));
+        notary
     }
 
     /// Options that accept platform `none` and retry quickly.

@@ -4,12 +4,16 @@
 mod chat;
 mod check;
 mod fake;
+mod gateway;
 mod hardware;
 mod nodes;
+mod notary;
 mod program;
 mod proxy;
+mod receipts;
 mod releases;
 mod reply;
+mod sealed;
 mod tpm2;
 mod translations;
 mod unix;

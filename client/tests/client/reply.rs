@@ -26,6 +26,8 @@ pub type AnswerBody = UnsyncBoxBody<Bytes, io::Error>;
 pub enum Reply {
     /// Events with these pieces, usage, `[DONE]`.
     Stream(Vec<&'static str>),
+    /// As `Stream`, with a quarter of a second before each piece.
+    Slow(Vec<&'static str>),
     /// One object.
     Whole(&'static str),
     /// An error object.
@@ -66,6 +68,16 @@ impl Reply {
                 return Some(answer);
             }
             Self::Stream(pieces) => send(sender, [events(&pieces), vec![Ok(usage()), done()]].concat_results()),
+            Self::Slow(pieces) => {
+                tokio::spawn(async move {
+                    for part in [events(&pieces), vec![Ok(usage()), done()]].concat_results() {
+                        tokio::time::sleep(Duration::from_millis(250)).await;
+                        if sender.send(part).await.is_err() {
+                            break;
+                        }
+                    }
+                });
+            }
             Self::Unfinished(pieces) => send(sender, events(&pieces)),
             Self::Cut(pieces) => {
                 send(sender, [events(&pieces), vec![Err(io::Error::other("cut"))]].concat_results());

@@ -23,6 +23,12 @@ struct Model {
     sha256: [u8; 32],
 }
 
+/// The digest of the weights that a document pins, proven or not.
+pub(in crate::attestation) fn pinned_model(document: &[u8]) -> Option<[u8; 32]> {
+    let text = std::str::from_utf8(document).ok()?;
+    toml::from_str::<Document>(text).ok().map(|document| document.model.sha256)
+}
+
 /// Where a platform holds the document's digest.
 pub(super) enum Binding {
     /// In this register.

@@ -6,6 +6,8 @@ mod sev_snp;
 mod tdx;
 mod tpm2;
 
+pub(super) use document::pinned_model;
+
 use evidence::Time;
 use protocol::TeeType;
 use serde_json::{Map, Value};

@@ -139,6 +139,12 @@ impl Verified {
         self.hash(REQUEST_FORWARDED)
     }
 
+    /// Hash of the response's body.
+    #[must_use]
+    pub fn response(&self) -> Option<Sha256Digest> {
+        self.hash(RESPONSE_RETURNED)
+    }
+
     /// An event of ours, or `None` where the receipt has none.
     ///
     /// # Errors
