@@ -9,10 +9,12 @@ import platform
 import re
 import shutil
 import socket
+import ssl
 import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 CONTEXT, PARALLEL, ROUNDS = 2048, 4, 7
@@ -30,14 +32,14 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def document(model, work, threads, repack=True):
+def document(model, work, threads, repack=True, parallel=PARALLEL):
     """Writes a deployment document open to anyone, as our own tool makes it."""
     path = work / "lethe.toml"
     path.unlink(missing_ok=True)
     subprocess.run(["lethe-image", "config", "new", "--model", model, "--name", "bench", "--anyone", "--out", path],
                    check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     text = path.read_text()
-    for key, value in {"context_tokens": CONTEXT, "parallel_sequences": PARALLEL, "threads": threads, "repack": str(repack).lower()}.items():
+    for key, value in {"context_tokens": CONTEXT, "parallel_sequences": parallel, "threads": threads, "repack": str(repack).lower()}.items():
         text, found = re.subn(rf"(?m)^#?\s*{key}\s*=.*$", f"{key} = {value}", text, count=1)
         if not found:
             sys.exit(f"the document has no line for {key}")
@@ -194,6 +196,124 @@ def boot(arguments, work, model, name):
     return ready, first, stages, answer.stdout.strip()
 
 
+class Listener:
+    """A host-mode server on a TLS port, and proxies in front of it."""
+
+    def __init__(self, model, work, threads, parallel):
+        self.port, self.processes = free_port(), []
+        config = document(model, work, threads, parallel=parallel)
+        self.log = open(work / "wires.log", "w")
+        self.run(["lethe-appliance", "serve", "--config", config, "--model", model, "--listen", f"127.0.0.1:{self.port}", "--insecure-host"])
+        self.certificates = ssl._create_unverified_context()
+        wait_for(self.direct, "the server")
+
+    def run(self, command):
+        self.processes.append(subprocess.Popen(command, stdout=self.log, stderr=self.log))
+
+    def direct(self):
+        return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=300, context=self.certificates)
+
+    def proxy(self, *options):
+        """Starts a proxy and gives what connects to it."""
+        port = free_port()
+        self.run(["lethe", "proxy", f"https://127.0.0.1:{self.port}", "--allow-no-tee", "--listen", f"127.0.0.1:{port}", *options])
+        connect = lambda: http.client.HTTPConnection("127.0.0.1", port, timeout=300)
+        wait_for(connect, "the proxy")
+        return connect
+
+    def stop(self):
+        for process in reversed(self.processes):
+            process.terminate()
+            process.wait(30)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for(connect, what):
+    for _ in range(600):
+        try:
+            connection = connect()
+            connection.request("GET", "/health")
+            if connection.getresponse().status == 200:
+                return
+        except OSError:
+            pass
+        time.sleep(0.05)
+    sys.exit(f"{what} does not start; see its log")
+
+
+def stream(connection, tokens, seed):
+    """Asks on an open connection; seconds to the first token and to the end, which is [DONE]."""
+    body = json.dumps({"model": "bench", "prompt": f"Once upon a time, number {seed}", "max_tokens": tokens, "temperature": 0,
+                       "ignore_eos": True, "stream": True})
+    start, first, done = time.perf_counter(), None, False
+    connection.request("POST", "/v1/completions", body, {"Content-Type": "application/json"})
+    for line in connection.getresponse():
+        first = first or (time.perf_counter() - start if line.startswith(b"data: {") else None)
+        if b'"error"' in line:
+            sys.exit(line.decode())
+        done = done or line.startswith(b"data: [DONE]")
+    if not done:
+        sys.exit("a stream without its end")
+    return first, time.perf_counter() - start
+
+
+def crowd(connect, streams, tokens):
+    """Tokens a second of several streams at once, and the median time to a first token, over connections that are open."""
+    connections, found = [connect() for _ in range(streams)], []
+    for connection in connections:
+        connection.request("GET", "/health")
+        connection.getresponse().read()
+    work = lambda index: found.append(stream(connections[index], tokens, index))
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(streams)]
+    start = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - start
+    if len(found) != streams:
+        sys.exit("a stream failed")
+    return streams * tokens / seconds, statistics.median(first for first, _ in found)
+
+
+def wires(arguments, work):
+    """The proxy with OHTTP and receipts beside plain TLS to the same server, in turns."""
+    tokens, most = 96, 8
+    server = Listener(arguments.model, work, os.cpu_count(), most)
+    try:
+        ways = {
+            "plain TLS to the server": server.direct,
+            "lethe proxy, TLS, receipts off": server.proxy("--wire", "tls", "--receipts", "off"),
+            "lethe proxy, OHTTP, receipts required": server.proxy("--wire", "ohttp", "--receipts", "require"),
+        }
+        print("## Wires: the proxy beside plain TLS\n")
+        print(f"`scripts/bench wires`; {ROUNDS} rounds in turns, SmolLM2-135M Q4_1, {tokens} tokens a stream; medians, and the median of the "
+              "ratios of each round to plain TLS of the same round\n")
+        print("| streams | way | tokens/s | ratio | first token, ms | more than plain TLS, ms |\n|---|---|---|---|---|---|")
+        for streams in (1, 4, most):
+            rounds = []
+            for connect in ways.values():
+                crowd(connect, streams, 16)
+            for number in range(ROUNDS):
+                names = list(ways) if number % 2 == 0 else list(reversed(ways))
+                rounds.append({name: crowd(ways[name], streams, tokens) for name in names})
+            plain = "plain TLS to the server"
+            for name in ways:
+                speed = statistics.median(found[name][0] for found in rounds)
+                ratio = statistics.median(found[name][0] / found[plain][0] for found in rounds)
+                first = statistics.median(found[name][1] for found in rounds)
+                more = statistics.median(found[name][1] - found[plain][1] for found in rounds)
+                print(f"| {streams} | {name} | {speed:.1f} | {ratio:.3f} | {first * 1000:.1f} | {more * 1000:+.1f} |")
+        print()
+    finally:
+        server.stop()
+
+
 def vm(arguments, work):
     print("## Emulated machine (QEMU -kernel, TCG)\n\n`scripts/bench vm`\n")
     print("| model | run | `lethe-image boot` to ready, s | to the first answered token, s | guest's clock at each stage, ms |\n|---|---|---|---|---|")
@@ -208,7 +328,7 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("peer", "model", "tiny", "image"):
         parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("what", nargs="+", choices=["host", "vm", "all"])
+    parser.add_argument("what", nargs="+", choices=["host", "wires", "vm", "all"])
     arguments = parser.parse_args()
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     print(f"# Benchmarks, {time.strftime('%Y-%m-%d')}\n\n{os.cpu_count()} cores of {cpu}, Linux {platform.release().split('-')[0]}\n")
@@ -216,6 +336,8 @@ def main():
     try:
         if {"host", "all"} & set(arguments.what):
             host(arguments, work)
+        if {"wires", "all"} & set(arguments.what):
+            wires(arguments, work)
         if {"vm", "all"} & set(arguments.what):
             vm(arguments, work)
     finally:
