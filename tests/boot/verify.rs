@@ -164,7 +164,10 @@ fn the_evidence_of_an_epoch_that_is_over_is_kept_and_answers_no_new_question() {
     let read = |path: &str| -> Value { serde_json::from_slice(&std::fs::read(path).expect("a bundle")).expect("JSON") };
     let model = program::tiny_model();
     let toml = document::for_model(&model, SHORT_EPOCHS).into_bytes();
-    let machine = Machine::boot_with("epochs", &model, &toml, &TPM);
+    let vendors = "{\"vek\":null,\"crls\":[\"0aff\"],\"tdx_collateral\":null}\n";
+    let endorsements = save("endorsements.json");
+    std::fs::write(&endorsements, vendors).expect("the file is written");
+    let machine = Machine::boot_with("epochs", &model, &toml, &[&TPM[..], &["--endorsements", &endorsements]].concat());
     let document = directory.path().join("lethe.toml");
     std::fs::write(&document, &toml).expect("the file is written");
     let named = Named {
@@ -177,6 +180,8 @@ fn the_evidence_of_an_epoch_that_is_over_is_kept_and_answers_no_new_question() {
     let (status, report) = named.verify(&[&machine.url, "--save", &first]);
     assert_eq!(status, Some(0), "{report:#}\n{}", machine.log());
     let old = inner(&read(&first));
+    // What the operator gave for clients to judge is handed on byte for byte.
+    assert_eq!(old["attestation"]["evidence"]["endorsements"], hex::encode(vendors));
     let digest = |report: &Value| report["workload_keyset_digest"].as_str().expect("a digest").to_owned();
     let start = std::time::Instant::now();
     let nonce = loop {

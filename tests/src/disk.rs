@@ -3,6 +3,7 @@
 use std::io::{Read as _, Seek as _};
 use std::path::Path;
 
+use deployment::Wrapped;
 use lethe_image::disk::layout::{DiskMib, Layout};
 use lethe_image::disk::{input, make};
 
@@ -14,7 +15,8 @@ use lethe_image::disk::{input, make};
 pub fn of(image: &Path, document: Option<&[u8]>) -> (Vec<u8>, usize) {
     let image = input::image(image).expect("the image is one");
     let layout = Layout::new(image.bytes.len() as u64, document.is_some(), DiskMib(80)).expect("it fits");
-    let mut disk = make(&layout, &image, document).expect("the disk is made");
+    let mut disk =
+        make(&layout, &image, document.map(|toml| Wrapped { toml, endorsements: None })).expect("the disk is made");
     let mut bytes = Vec::new();
     disk.rewind().expect("the disk is in memory");
     disk.read_to_end(&mut bytes).expect("the disk is in memory");

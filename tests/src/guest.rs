@@ -91,6 +91,7 @@ impl Plan {
             launch: None,
             model: model.to_path_buf(),
             document,
+            endorsements: None,
             network: Network { host_port: free_port(), guest_port: 8443, fixed: None },
             attack: Attack::default(),
         };
