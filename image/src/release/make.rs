@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -14,6 +15,8 @@ use super::manifest::Manifest;
 use super::measured::{self, Booted};
 use super::{artifacts, sbom};
 use crate::build::{self, checkout};
+use crate::disk;
+use crate::disk::layout::{DEFAULT_MIB, DiskMib, Layout};
 use crate::kernel::variant::Variant;
 use crate::measure::inputs;
 use crate::report::advise;
@@ -47,7 +50,7 @@ pub(super) struct Args {
     /// Its manifest
     #[arg(long, value_name = "FILE", requires = "efi")]
     manifest: Option<PathBuf>,
-    /// Raw disk image with the image on it, to release too
+    /// Raw disk image with the image on it, to release too; one is made where the image is built here
     #[arg(long, value_name = "FILE", requires = "efi")]
     disk: Option<PathBuf>,
     /// Archive of the pinned kernel source, where the package is not installed
@@ -123,13 +126,28 @@ fn inputs(args: &Args, out: &Path) -> anyhow::Result<Inputs> {
         }
     };
     let parts = manifest.with_file_name(PARTS);
+    let disk = match &args.disk {
+        // A release that is built here has the disk of `lethe-image disk` too.
+        None if args.efi.is_none() => Some(whole_disk(&efi)?),
+        given => inputs::optional_booted("disk image", given.as_deref())?,
+    };
     Ok(Inputs {
         efi: inputs::booted("image", &efi)?,
         manifest: inputs::small("manifest", &manifest)?,
         manifest_path: manifest,
         parts: parts.exists().then(|| inputs::small("list of parts", &parts)).transpose()?,
-        disk: inputs::optional_booted("disk image", args.disk.as_deref())?,
+        disk,
     })
+}
+
+/// The image on a raw disk of the usual size, without a document.
+fn whole_disk(efi: &Path) -> anyhow::Result<Vec<u8>> {
+    let image = disk::input::image(efi)?;
+    let layout = Layout::new(image.bytes.len() as u64, false, DiskMib(DEFAULT_MIB))?;
+    let mut disk = disk::make(&layout, &image, None)?;
+    let mut bytes = Vec::new();
+    disk.rewind().and_then(|()| disk.read_to_end(&mut bytes)).context("cannot read the disk back")?;
+    Ok(bytes)
 }
 
 /// The commit of the source tree. The bill of materials comes from the tree: it has to be what the image was built from.
