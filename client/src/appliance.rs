@@ -6,8 +6,7 @@ use std::{
 };
 
 use evidence::Time;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use hyper::body::Bytes;
 use protocol::{Nonce, ohttp::KeyConfig};
 use serde::Deserialize;
@@ -19,16 +18,18 @@ use crate::{
         self, Bundle, Channel, Endorsements, Examination, Expectation, MAX_REPORT_BYTES, NonceOrigin, Trust, Verified,
         examine,
     },
+    call::Call,
     collateral::{CollateralError, Library},
-    connection::{AnswerBody, Dialer, IdlePool, Patience, Peer, RequestBody},
-    error::{Error, NetworkError, ServerError, UsageError},
+    connection::{AnswerBody, Dialer, IdlePool, Patience, Peer},
+    error::{Error, NetworkError, Refusal, ServerError, UsageError},
     line::Line,
     pin::SpkiPin,
     receipts::Receipts,
-    retry::RetryPolicy,
+    retry::{self, RetryPolicy},
     sealed::{Gateway, Relay, Way, Wire, fetch_configs},
     terminal,
     token::Token,
+    tunnel::Tunnel,
 };
 
 /// Longest answers that are read whole, in bytes.
@@ -48,6 +49,8 @@ pub struct Options {
     pub endorsements: Endorsements,
     /// Where the rest of that comes from; `None`: nowhere.
     pub library: Option<Library>,
+    /// Through whom connections to the appliance are opened; `None`: directly.
+    pub tunnel: Option<Tunnel>,
     /// How long to wait for the network.
     pub patience: Patience,
     /// When to try again.
@@ -56,7 +59,8 @@ pub struct Options {
     pub token: Option<Token>,
     /// What requests travel in.
     pub wire: Wire,
-    /// Through whom sealed requests go; `None`: to the appliance itself. Attestation always goes to the appliance itself.
+    /// Through whom sealed requests go; `None`: to the appliance itself. Attestation always goes to the appliance itself, through the tunnel if
+    /// there is one.
     pub relay: Option<Relay>,
     /// What is asked of receipts.
     pub receipts: Receipts,
@@ -72,6 +76,7 @@ impl Options {
             trust,
             endorsements: Endorsements::default(),
             library: None,
+            tunnel: None,
             patience: Patience::default(),
             retry: RetryPolicy::default(),
             token: None,
@@ -110,8 +115,8 @@ pub struct Attested {
     pub(crate) pool: Arc<IdlePool>,
 }
 
-/// Fetches a report, with the given nonce or a fresh one, and examines it. Beside that, the list of OHTTP keys is asked for where
-/// requests will be sealed, and nothing else is sent.
+/// Fetches a report, with the given nonce or a fresh one, and examines it. Where it is accepted and requests will be sealed, the list
+/// of OHTTP keys is asked for too, of the same TLS key; nothing else is sent.
 ///
 /// # Errors
 /// As the network and the server fail; [`Refusal::Pin`](crate::error::Refusal::Pin) if the server holds another key than the pinned one. A
@@ -125,24 +130,15 @@ async fn attest_once(options: &Options, nonce: Option<Nonce>, patience: Patience
         Some(nonce) => nonce,
         None => fresh_nonce().map_err(UsageError::Random)?,
     };
-    let dialer = Dialer::new(options.address.clone(), options.pin, patience)?;
+    let dialer = Dialer::new(options.address.clone(), options.pin, patience)?.through(options.tunnel.clone());
     let connection = dialer.dial().await?;
     let peer = connection.peer().clone();
     let pool = Arc::new(IdlePool::default());
     let call = Call::get(&format!("/v1/aci/attestation?nonce={nonce}"));
-    let request = call.with_body(&options.address, whole(Bytes::new()))?;
+    let request = call.with_body(&options.address, Bytes::new())?;
     let answer = connection.exchange(request, patience.silence).await?;
     let mut body = accepted(answer.map(|body| body.returning_to(&pool).into())).await?;
     let report = body.collect_up_to("the attestation report", MAX_REPORT_BYTES).await?;
-    let way = Way::new(dialer, Arc::clone(&pool));
-    let gateway_keys = match seals(options, &report) {
-        // A list that is none is like a list without a key of the keyset; the report is judged first.
-        true => fetch_configs(&way).await.or_else(|error| match error {
-            Error::Refused(_) => Ok(Vec::new()),
-            other => Err(other),
-        })?,
-        false => Vec::new(),
-    };
     let channel = channel_of(options, &peer);
     let expectation = Expectation { nonce, origin: NonceOrigin::Ours, channel, at: now() };
     let given = options.endorsements.clone();
@@ -151,6 +147,23 @@ async fn attest_once(options: &Options, nonce: Option<Nonce>, patience: Patience
         None => (given, Vec::new()),
     };
     let examination = examine(&report, &expectation, &options.trust, &endorsements);
+    let gateway_keys = match &examination.verdict {
+        Ok(_) if seals(options, &report) => {
+            // What is dialled now joins the connections of the verified appliance: it has to hold the key of the report.
+            let held = match &peer {
+                Peer::Tls { pin, .. } => Some(*pin),
+                Peer::Local => None,
+            };
+            let dialer = Dialer::new(options.address.clone(), held, patience)?.through(options.tunnel.clone());
+            let way = Way::new(dialer, Arc::clone(&pool));
+            fetch_configs(&way).await.or_else(|error| match error {
+                // A list that is none is like a list without a key of the keyset.
+                Error::Refused(Refusal::GatewayKeys) => Ok(Vec::new()),
+                other => Err(other),
+            })?
+        }
+        _ => Vec::new(),
+    };
     Ok(Attested { examination, peer, report, expectation, endorsements, missing, gateway_keys, pool })
 }
 
@@ -201,57 +214,6 @@ impl Attested {
     }
 }
 
-/// One request, without its body and what belongs to the connection.
-#[derive(Debug, Clone)]
-pub struct Call {
-    /// The method.
-    pub method: Method,
-    /// Path and query.
-    pub path: String,
-    /// Headers beside `Host`, `Content-Length` and `Transfer-Encoding`.
-    pub headers: HeaderMap,
-}
-
-/// The body of a request.
-pub enum CallBody {
-    /// Bytes at hand, which can be sent again on another connection.
-    Bytes(Bytes),
-    /// Bytes that come while they are sent.
-    Stream(RequestBody),
-}
-
-impl Call {
-    /// `GET path`.
-    #[must_use]
-    pub fn get(path: &str) -> Self {
-        Self { method: Method::GET, path: path.to_owned(), headers: HeaderMap::new() }
-    }
-
-    /// `POST path` with a JSON body.
-    #[must_use]
-    pub fn post_json(path: &str) -> Self {
-        let mut call = Self { method: Method::POST, ..Self::get(path) };
-        call.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        call
-    }
-
-    /// The request, with a body and what belongs to the address.
-    pub(crate) fn with_body(&self, address: &Address, body: RequestBody) -> Result<Request<RequestBody>, NetworkError> {
-        let mut builder = Request::builder().method(self.method.clone()).uri(&self.path);
-        if let Some(headers) = builder.headers_mut() {
-            headers.clone_from(&self.headers);
-            let host = HeaderValue::from_str(&address.authority()).map_err(|_| NetworkError::UnusableRequest)?;
-            headers.insert(header::HOST, host);
-        }
-        builder.body(body).map_err(|_| NetworkError::UnusableRequest)
-    }
-}
-
-/// A body of bytes at hand.
-pub(crate) fn whole(bytes: Bytes) -> RequestBody {
-    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
-}
-
 /// An appliance that the policy accepts. Requests to it are sealed to a key that was verified, or every connection to it proves
 /// the TLS key that was.
 pub struct Appliance {
@@ -279,16 +241,28 @@ impl Appliance {
         self.line.is_outdated()
     }
 
+    /// Sends nothing more before the appliance is verified anew.
+    pub(crate) fn outdate(&self) {
+        self.line.outdate();
+    }
+
     /// The appliance verified anew, with the keys it has now. Where no hardware vouches for them, the TLS key must still be the
     /// one that was verified: a new one could be an impostor's, whatever the policy puts up with.
     ///
     /// # Errors
     /// As [`attest`], and the refusal.
     pub async fn renewed(&self, options: &Options) -> Result<Self, Error> {
-        if let Some(next) = self.line.known_successor().filter(|next| !next.is_outdated()) {
-            return Ok(Self { line: Arc::clone(next) });
+        match self.known_successor() {
+            Some(next) => Ok(next),
+            None => self.succeeded_by(attest(options, None).await?, options),
         }
-        self.succeeded_by(attest(options, None).await?, options)
+    }
+
+    /// The appliance with the keys that a request needed, if one has had to verify them and they are not over too.
+    #[must_use]
+    pub fn known_successor(&self) -> Option<Self> {
+        let next = self.line.known_successor().filter(|next| !next.is_outdated())?;
+        Some(Self { line: Arc::clone(next) })
     }
 
     /// The appliance with the keys of a later report about it, by the rule of [`Appliance::renewed`].
@@ -323,7 +297,7 @@ impl Appliance {
     pub fn transport(&self) -> Value {
         json!({
             "wire": self.line.wire_name(),
-            "ohttp_relay": self.line.options().relay.as_ref().map(ToString::to_string),
+            "ohttp_relay": self.line.options().relay.as_ref().map(Relay::authority),
             "receipts": self.receipts().status(),
         })
     }
@@ -336,7 +310,7 @@ impl Appliance {
     /// The network's; [`Refusal::Pin`](crate::error::Refusal::Pin) if the server now holds another key;
     /// [`Refusal::KeysetChanged`](crate::error::Refusal::KeysetChanged) if an earlier answer named another keyset;
     /// [`Refusal::Receipt`](crate::error::Refusal::Receipt) for an answer in one piece with a bad receipt.
-    pub async fn send(&self, call: &Call, body: CallBody) -> Result<Response<AnswerBody>, Error> {
+    pub async fn send(&self, call: &Call, body: Bytes) -> Result<Response<AnswerBody>, Error> {
         self.line.send(call, body).await
     }
 
@@ -353,7 +327,7 @@ impl Appliance {
             .options()
             .retry
             .run(|_| {
-                let body = CallBody::Bytes(body.clone());
+                let body = body.clone();
                 async move { accepted(self.send(call, body).await?).await }
             })
             .await
@@ -384,7 +358,7 @@ impl Appliance {
     /// # Errors
     /// The network's; [`ServerError::Malformed`] for an answer that is not about health.
     pub async fn health(&self) -> Result<Health, Error> {
-        let answer = self.send(&Call::get("/health"), CallBody::Bytes(Bytes::new())).await?;
+        let answer = self.send(&Call::get("/health"), Bytes::new()).await?;
         let (head, mut body) = answer.into_parts();
         if ![StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE].contains(&head.status) {
             return Err(status_error(head.status, &head.headers, &mut body).await);
@@ -427,7 +401,7 @@ async fn accepted(answer: Response<AnswerBody>) -> Result<AnswerBody, Error> {
     }
 }
 
-async fn status_error(status: StatusCode, headers: &HeaderMap, body: &mut AnswerBody) -> Error {
+pub(crate) async fn status_error(status: StatusCode, headers: &HeaderMap, body: &mut AnswerBody) -> Error {
     #[derive(Default, Deserialize)]
     struct Outer {
         error: Inner,
@@ -447,12 +421,7 @@ async fn status_error(status: StatusCode, headers: &HeaderMap, body: &mut Answer
         status: status.as_u16(),
         message: terminal::one_line(message, 500),
         code: error.code.or(error.r#type).map(|code| terminal::one_line(&code, 80)),
-        retry_after: retry_after(headers),
+        retry_after: retry::asked_wait(headers),
     }
     .into()
-}
-
-/// `Retry-After` in seconds; its date form would need the two clocks to agree and is ignored.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    appliance::{Appliance, Call},
+    appliance::Appliance,
+    call::Call,
     connection::AnswerBody,
     error::{Error, NetworkError, ServerError},
     sse, terminal,
@@ -87,16 +88,25 @@ struct Piece {
     error: Option<ErrorObject>,
 }
 
-#[derive(Deserialize)]
-struct Choice {
+/// One of `choices[]`.
+#[derive(Debug, Clone, Deserialize)]
+pub(crate) struct Choice {
     #[serde(alias = "delta")]
     message: Option<Content>,
-    finish_reason: Option<String>,
+    /// Why the answer ended, if it has.
+    pub(crate) finish_reason: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 struct Content {
     content: Option<String>,
+}
+
+impl Choice {
+    /// The text, empty where there is none.
+    pub(crate) fn text(&self) -> &str {
+        self.message.as_ref().and_then(|message| message.content.as_deref()).unwrap_or_default()
+    }
 }
 
 #[derive(Deserialize)]
@@ -115,10 +125,11 @@ impl Ending {
             self.usage = piece.usage;
         }
         let Some(choice) = piece.choices.into_iter().next() else { return Ok(String::new()) };
+        let text = choice.text().to_owned();
         if choice.finish_reason.is_some() {
             self.finish_reason = choice.finish_reason;
         }
-        Ok(choice.message.and_then(|message| message.content).unwrap_or_default())
+        Ok(text)
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::{Request, Response};
-use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::Full;
 use hyper::{
     body::{Body, Bytes, Frame, Incoming, SizeHint},
     client::conn::http1,
@@ -30,12 +30,13 @@ use crate::{
     error::{Error, NetworkError, Refusal, ServerError},
     pin::SpkiPin,
     tls::{self, PinMismatch},
+    tunnel::{self, Tunnel},
 };
 
-/// Any error of a request body, as hyper wants it.
+/// Any error of a body, as hyper wants it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// Body of a request: bytes at hand, or a stream passed on.
-pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+/// Body of a request. It is at hand: what is sealed is sealed whole, and can be sealed again.
+pub type RequestBody = Full<Bytes>;
 
 /// Most header lines of an answer, and most bytes of all of them.
 const MAX_HEADERS: usize = 64;
@@ -78,6 +79,7 @@ pub struct Dialer {
     address: Address,
     /// `None`: without TLS.
     config: Option<Arc<ClientConfig>>,
+    tunnel: Option<Tunnel>,
     patience: Patience,
 }
 
@@ -88,7 +90,13 @@ impl Dialer {
     /// [`NetworkError::Tls`] if TLS cannot be set up.
     pub fn new(address: Address, expected: Option<SpkiPin>, patience: Patience) -> Result<Self, NetworkError> {
         let config = tls::client_config(expected).map_err(NetworkError::Tls)?;
-        Ok(Self { address, config: Some(config), patience })
+        Ok(Self { address, config: Some(config), tunnel: None, patience })
+    }
+
+    /// The same dialer, with connections through a proxy. UNIX sockets are reached without.
+    #[must_use]
+    pub fn through(self, tunnel: Option<Tunnel>) -> Self {
+        Self { tunnel, ..self }
     }
 
     /// A dialer to a web server, whose certificate is of its name and leads to one of these roots.
@@ -97,13 +105,13 @@ impl Dialer {
     /// [`NetworkError::Tls`] if TLS cannot be set up.
     pub fn to_the_web(address: Address, roots: Arc<RootCertStore>, patience: Patience) -> Result<Self, NetworkError> {
         let config = tls::web_config(roots).map_err(NetworkError::Tls)?;
-        Ok(Self { address, config: Some(config), patience })
+        Ok(Self { address, config: Some(config), tunnel: None, patience })
     }
 
     /// A dialer without TLS, for what is sealed anyway.
     #[must_use]
     pub(crate) fn in_the_clear(endpoint: Endpoint, patience: Patience) -> Self {
-        Self { address: Address::Https(endpoint), config: None, patience }
+        Self { address: Address::Https(endpoint), config: None, tunnel: None, patience }
     }
 
     /// The address it connects to.
@@ -131,13 +139,24 @@ impl Dialer {
                 Connection::start(stream, Peer::Local).await
             }
             Address::Https(endpoint) => {
-                let stream = self.reach(endpoint).await?;
+                let stream = match &self.tunnel {
+                    Some(tunnel) => self.tunnelled(tunnel, endpoint).await?,
+                    None => self.reach(endpoint).await?,
+                };
                 let Some(config) = &self.config else { return Connection::start(stream, Peer::Local).await };
                 let stream = self.handshake(config, endpoint, stream).await?;
                 let peer = peer_of(&stream)?;
                 Connection::start(stream, peer).await
             }
         }
+    }
+
+    async fn tunnelled(&self, tunnel: &Tunnel, endpoint: &Endpoint) -> Result<TcpStream, NetworkError> {
+        let mut stream = self.reach(tunnel.endpoint()).await?;
+        within("connect through the proxy", self.patience.connect, tunnel::open(&mut stream, endpoint))
+            .await?
+            .map_err(|source| NetworkError::Tunnel { proxy: tunnel.to_string(), source })?;
+        Ok(stream)
     }
 
     async fn reach(&self, endpoint: &Endpoint) -> Result<TcpStream, NetworkError> {

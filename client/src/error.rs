@@ -8,12 +8,12 @@ use crate::{
     address::AddressError,
     attestation::{BundleError, ReferenceError, Subject},
     collateral::CollateralError,
-    connection::BoxError,
     pin::PinError,
     receipts::{NotADemand, ReceiptFault},
     sealed::{NotARelay, NotAWire},
     tls::PinMismatch,
     token::TokenError,
+    tunnel::{NotATunnel, TunnelError},
 };
 
 /// Everything that can stop the client.
@@ -133,6 +133,12 @@ pub enum UsageError {
     /// A TLS key was demanded of a UNIX socket.
     #[error("a UNIX socket has no TLS key to demand: leave --pin out")]
     PinWithoutTls,
+    /// A UNIX socket was to be reached through a proxy.
+    #[error("a UNIX socket is not reached through a proxy: leave --via out")]
+    ViaWithoutTls,
+    /// A proxy for connections.
+    #[error("that is not a proxy for connections")]
+    Tunnel(#[from] NotATunnel),
     /// A wire.
     #[error("that is not a wire")]
     Wire(#[from] NotAWire),
@@ -148,6 +154,9 @@ pub enum UsageError {
     /// A TLS key was demanded of several appliances.
     #[error("a pin is the key of one appliance, and several are named")]
     PinForSeveral,
+    /// A relay was named for several appliances.
+    #[error("a relay passes messages on to one appliance, and several are named")]
+    RelayForSeveral,
     /// An appliance was named twice.
     #[error("{address} is named twice")]
     NamedTwice {
@@ -166,6 +175,43 @@ pub enum UsageError {
     /// No question.
     #[error("there is no question")]
     NoQuestion,
+    /// An operator's key file.
+    #[error("{path} is no operator's key: {reason}")]
+    OperatorKey {
+        /// Which one.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A file with a chain of certificates.
+    #[error("{path} is no chain of certificates: {reason}")]
+    Chain {
+        /// Which one.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A name for a certificate.
+    #[error("a name in a certificate is a {0}")]
+    CertificateName(&'static str),
+    /// Names or values of secrets.
+    #[error("these secrets cannot be sent")]
+    Secret(#[source] protocol::secrets::ChangeError),
+    /// More than one message takes.
+    #[error("these secrets are too long for one message")]
+    SecretsTooLong,
+    /// A secret that is in the environment, and is not.
+    #[error("there is no {name} in the environment")]
+    NoSuchVariable {
+        /// Its name.
+        name: String,
+    },
+    /// A secret with two values.
+    #[error("{name} is given twice")]
+    SecretTwice {
+        /// Its name.
+        name: String,
+    },
     /// No random numbers.
     #[error("the operating system gives no random numbers")]
     Random(#[source] getrandom::Error),
@@ -248,6 +294,9 @@ pub enum Refusal {
         "report_data is not the digest of this keyset and this nonce: the report is a replay, or is about other keys"
     )]
     ReportData,
+    /// The keyset has no key for secrets.
+    #[error("the attested keyset has no key for secrets: the deployment document names no operator")]
+    NoSecretsKey,
     /// Nothing is proven.
     #[error("the appliance runs without a TEE (platform `none`): nothing proves what it is")]
     NoTee,
@@ -289,6 +338,15 @@ pub enum NetworkError {
         #[source]
         source: io::Error,
     },
+    /// No connection through the proxy that was named for it.
+    #[error("{proxy} gives no connection")]
+    Tunnel {
+        /// The proxy.
+        proxy: String,
+        /// The reason.
+        #[source]
+        source: TunnelError,
+    },
     /// No TLS.
     #[error("the TLS handshake with {address} failed")]
     Handshake {
@@ -325,14 +383,11 @@ pub enum NetworkError {
     #[error("the sealed answer is malformed")]
     SealedForm(#[source] BhttpError),
     /// A relay's own answer.
-    #[error("the relay answered {status}, and passed nothing on")]
+    #[error("the relay answered {status}")]
     Relay {
         /// The HTTP status.
         status: u16,
     },
-    /// The body of a request, which came from somewhere else, did not come to its end.
-    #[error("the body of the request ended before its end")]
-    Body(#[source] BoxError),
     /// Something else than the network ended the answer.
     #[error(transparent)]
     Stopped(Box<Error>),
@@ -379,20 +434,67 @@ pub enum ServerError {
 }
 
 impl Error {
+    /// Whether the request was not sent, so that it can be sent to another appliance. A refusal of what an answer proves comes when
+    /// it was.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::Refused(Refusal::Receipt(_) | Refusal::NoReceipt | Refusal::KeysetChanged) => false,
+            Self::Refused(_) => true,
+            Self::Network(error) => error.is_unsent(),
+            Self::Usage(_) | Self::Server(_) => false,
+        }
+    }
+
     /// Whether trying again may help, and after which wait the other side asked for.
     #[must_use]
     pub fn retry(&self) -> Option<Option<Duration>> {
         match self {
             Self::Network(
-                NetworkError::Connect { .. }
-                | NetworkError::Handshake { .. }
-                | NetworkError::NoAnswer(_)
-                | NetworkError::Relay { status: 429 | 502 | 503 | 504 }
-                | NetworkError::TimedOut { what: "connect" | "finish the TLS handshake" | "look up the host", .. },
+                NetworkError::NoAnswer(_)
+                // What these say is that nothing was passed on; 502 and 504 do not.
+                | NetworkError::Relay { status: 429 | 503 },
             ) => Some(None),
+            Self::Network(error) if error.is_unsent() => Some(None),
             Self::Server(ServerError::Status { status: 429 | 503, retry_after, .. }) => Some(*retry_after),
             Self::Server(ServerError::NotReady) => Some(None),
             _ => None,
         }
+    }
+}
+
+impl NetworkError {
+    /// Whether nothing of the request was sent.
+    #[must_use]
+    pub fn is_unsent(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect { .. }
+                | Self::Tunnel { .. }
+                | Self::Handshake { .. }
+                | Self::TimedOut {
+                    what: "connect" | "connect through the proxy" | "finish the TLS handshake" | "look up the host",
+                    ..
+                }
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_answered_was_sent() {
+        let connect = NetworkError::TimedOut { what: "connect", limit: std::time::Duration::ZERO };
+        assert!(Error::from(connect).is_unsent());
+        assert!(Error::from(Refusal::NoTee).is_unsent());
+        let receipt = Refusal::Receipt(ReceiptFault::OtherName);
+        for refusal in [receipt, Refusal::NoReceipt, Refusal::KeysetChanged] {
+            assert!(!Error::from(refusal).is_unsent());
+        }
+        assert!(!Error::from(NetworkError::Relay { status: 503 }).is_unsent());
+        assert_eq!(Error::from(NetworkError::Relay { status: 502 }).retry(), None);
+        assert_eq!(Error::from(NetworkError::Relay { status: 503 }).retry(), Some(None));
     }
 }

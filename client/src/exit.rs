@@ -80,10 +80,22 @@ fn help_usage(error: &UsageError) -> Option<&'static str> {
         UsageError::PinForSeveral => {
             "say what the nodes have to prove with --measurements, --ak and --document, or run a proxy for each pin"
         }
+        UsageError::RelayForSeveral => {
+            "run a proxy for each appliance, each with the relay that was set up for it, or hide the address with --via"
+        }
+        UsageError::OperatorKey { .. } => "`lethe secrets keygen --out FILE` makes one",
+        UsageError::NoSuchVariable { .. } => "set it, or write NAME=@FILE",
         UsageError::File { .. }
+        | UsageError::Secret(_)
+        | UsageError::Chain { .. }
+        | UsageError::CertificateName(_)
+        | UsageError::SecretsTooLong
+        | UsageError::SecretTwice { .. }
         | UsageError::NamedTwice { .. }
         | UsageError::Bundle { .. }
         | UsageError::PinWithoutTls
+        | UsageError::ViaWithoutTls
+        | UsageError::Tunnel(_)
         | UsageError::NothingToVerify
         | UsageError::TooLarge { .. }
         | UsageError::Listen { .. }
@@ -115,6 +127,9 @@ fn help_refusal(refusal: &Refusal) -> &'static str {
         }
         Refusal::Contradicted { .. } => {
             "if you expected exactly this machine, compare what you named with what it was started with; if not, do not use it"
+        }
+        Refusal::NoSecretsKey => {
+            "name an operator in the document's secrets.operator_keys, and start the appliance with it"
         }
         Refusal::NoOhttp => {
             "its operator can switch it on with `wires.ohttp`; without --wire ohttp and without a relay, the pinned TLS connection \
@@ -163,18 +178,28 @@ fn help_network(error: &NetworkError) -> Option<&'static str> {
         NetworkError::Sealed(_) | NetworkError::SealedForm(_) => {
             "somebody on the way changed it or cut it off, or the appliance failed; what came so far is not the whole answer"
         }
+        NetworkError::Tunnel { .. } => "is it a proxy that opens connections (CONNECT) to this port? --via names it",
         NetworkError::Relay { .. } => "is it the relay of this appliance? Ask whoever runs it",
         NetworkError::Stopped(reason) => return help(reason),
         NetworkError::Broken(_) => "what came so far is not the whole answer; ask again",
         NetworkError::Collateral(_) => {
             "vek, crl and collateral files of your own take its place; see `lethe verify --help`"
         }
-        NetworkError::Tls(_) | NetworkError::UnusableRequest | NetworkError::Body(_) => return None,
+        NetworkError::Tls(_) | NetworkError::UnusableRequest => return None,
     })
 }
 
 fn help_server(error: &ServerError) -> Option<&'static str> {
     Some(match error {
+        ServerError::Status { code: Some(code), .. } if code == "invalid_operator" => {
+            "the document names other operators in secrets.operator_keys; `lethe secrets keygen` made the key of one of them"
+        }
+        ServerError::Status { code: Some(code), .. } if code == "rollback" => {
+            "somebody else changed the secrets at the same moment: try again"
+        }
+        ServerError::Status { code: Some(code), .. } if code == "cannot_seal" => {
+            "`lethe secrets watch` brings secrets after each restart"
+        }
         ServerError::Status { status: 401, .. } => {
             "give the token with --token-file FILE or in the environment variable LETHE_TOKEN"
         }

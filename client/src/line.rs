@@ -5,25 +5,23 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use http_body_util::BodyExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use hyper::body::Bytes;
 use protocol::{KEYSET_DIGEST_HEADER, ohttp::ChunkOpener, receipt::RECEIPT_ID_HEADER};
 use tokio::sync::OnceCell;
 
 use crate::{
     answer::AnswerBody,
-    appliance::{Attested, Call, CallBody, Options, attest, whole},
+    appliance::{Attested, Options, attest},
     attestation::{Bundle, Verified},
-    connection::{Dialer, RequestBody},
-    error::{Error, NetworkError, Refusal, UsageError},
-    receipts::{Case, Demand, IN_TRAILER, MAX_HELD_BYTES, RECEIPT_FIELD, Receipts, Witnessed, path_of},
+    call::{Call, Repeat},
+    connection::Dialer,
+    error::{Error, Refusal, UsageError},
+    receipts::{Case, Demand, IN_TRAILER, MAX_HELD_BYTES, RECEIPT_FIELD, Receipts, Witnessed},
     retry::RetryPolicy,
     sealed::{Gateway, Outcome, Way, Wire, opened},
+    sse,
 };
-
-/// Longest body of a request that comes while it is sent, in bytes; no appliance takes a longer one.
-const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 /// Everything between a request and its answer.
 pub(crate) struct Line {
@@ -59,7 +57,8 @@ impl Line {
                 Some(chosen.ok_or(Refusal::GatewayKeys)?)
             }
         };
-        let dialer = Dialer::new(options.address.clone(), verified.pin(), options.patience)?;
+        let dialer =
+            Dialer::new(options.address.clone(), verified.pin(), options.patience)?.through(options.tunnel.clone());
         let around = options.relay.as_ref().map(|relay| relay.way(options.patience)).transpose()?;
         Ok(Self {
             verified,
@@ -92,6 +91,10 @@ impl Line {
 
     pub(crate) fn is_outdated(&self) -> bool {
         self.outdated.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn outdate(&self) {
+        self.outdated.store(true, Ordering::Release);
     }
 
     /// The successor, if one was needed.
@@ -135,29 +138,30 @@ impl Line {
             self.check_successor(&attested)?;
             Ok::<_, Error>(Arc::new(Self::new(attested, &self.options)?))
         };
-        self.outdated.store(true, Ordering::Release);
-        self.successor.get_or_try_init(verify).await.cloned()
+        self.outdate();
+        let next = self.successor.get_or_try_init(verify).await.cloned()?;
+        // An answer can last longer than an epoch.
+        if next.is_outdated() { Box::pin(next.successor()).await } else { Ok(next) }
     }
 
     /// Sends one request and gives the answer, whatever its status; its receipt is checked at its end.
-    pub(crate) async fn send(self: &Arc<Self>, call: &Call, body: CallBody) -> Result<Response<AnswerBody>, Error> {
+    pub(crate) async fn send(self: &Arc<Self>, call: &Call, body: Bytes) -> Result<Response<AnswerBody>, Error> {
         if self.is_outdated() {
             return Err(Refusal::KeysetChanged.into());
         }
-        let (body, fresh) = match body {
-            CallBody::Bytes(bytes) => (bytes, false),
-            CallBody::Stream(stream) => match gathered(stream).await? {
-                Some(bytes) => (bytes, true),
-                None => return too_long(),
-            },
-        };
-        let concerned = self.receipts().concern(call);
+        let inference = call.is_inference();
         let mut asking = call.clone();
-        if concerned && self.gateway.is_some() && self.receipts().demand != Demand::Off {
+        if inference && self.gateway.is_some() && self.receipts().demand != Demand::Off {
             asking.headers.insert(HeaderName::from_static(RECEIPT_FIELD), HeaderValue::from_static(IN_TRAILER));
         }
-        let (line, answer) = self.pass(&asking, &body, fresh).await?;
-        if concerned && answer.status() == StatusCode::OK { line.witness(call, body, answer).await } else { Ok(answer) }
+        let (line, answer) = self.pass(&asking, &body).await?;
+        // Of a sealed answer the end is held back whatever is asked of receipts: without its final chunk it is none.
+        let held = self.gateway.is_some() || self.receipts().are_wanted();
+        if inference && held && answer.status().is_success() {
+            line.witness(call, body, answer).await
+        } else {
+            Ok(answer)
+        }
     }
 
     /// Sends a request, a second time if the gateway does not know the key any more: then the appliance is verified anew, once.
@@ -165,33 +169,36 @@ impl Line {
         self: &Arc<Self>,
         call: &Call,
         body: &Bytes,
-        fresh: bool,
     ) -> Result<(Arc<Self>, Response<AnswerBody>), Error> {
-        if let Some(answer) = self.attempt(call, body, fresh).await? {
+        if let Some(answer) = self.attempt(call, body).await? {
             return Ok((Arc::clone(self), answer));
         }
+        if call.repeat() == Repeat::Unsent && self.around.is_some() {
+            // Only the appliance's own word says that nothing was done, and a relay can put these words into its mouth.
+            return Err(Refusal::KeysetChanged.into());
+        }
         let next = self.successor().await?;
-        match next.attempt(call, body, fresh).await? {
+        match next.attempt(call, body).await? {
             Some(answer) => Ok((next, answer)),
             None => Err(Refusal::KeysetChanged.into()),
         }
     }
 
     /// Sends a request; `None` if the gateway does not know the key.
-    async fn attempt(&self, call: &Call, body: &Bytes, fresh: bool) -> Result<Option<Response<AnswerBody>>, Error> {
+    async fn attempt(&self, call: &Call, body: &Bytes) -> Result<Option<Response<AnswerBody>>, Error> {
         let Some(gateway) = &self.gateway else {
             let address = self.direct.dialer().address();
-            let write = || Ok((call.with_body(address, whole(body.clone()))?, ()));
-            let (answer, ()) = self.direct.exchange(fresh, write).await?;
+            let write = || Ok((call.with_body(address, body.clone())?, ()));
+            let (answer, ()) = self.direct.exchange(call.repeat(), write).await?;
             self.note_keyset(answer.headers());
             return Ok(Some(answer));
         };
-        let answer = match self.sealed(gateway, call, body, fresh).await? {
+        let answer = match self.sealed(gateway, call, body).await? {
             Outcome::OtherKeys => return Ok(None),
             Outcome::Answer(answer) => answer,
             Outcome::Date(theirs, _) => {
                 gateway.set_clock(theirs);
-                match self.sealed(gateway, call, body, fresh).await? {
+                match self.sealed(gateway, call, body).await? {
                     Outcome::OtherKeys => return Ok(None),
                     Outcome::Answer(answer) | Outcome::Date(_, answer) => answer,
                 }
@@ -201,12 +208,12 @@ impl Line {
         Ok(Some(answer))
     }
 
-    async fn sealed(&self, gateway: &Gateway, call: &Call, body: &Bytes, fresh: bool) -> Result<Outcome, Error> {
+    async fn sealed(&self, gateway: &Gateway, call: &Call, body: &Bytes) -> Result<Outcome, Error> {
         let way = self.around.as_ref().unwrap_or(&self.direct);
         let authority = self.options.address.authority();
         let relay = self.options.relay.as_ref();
         let write = || gateway.seal(call, body, &authority, way, relay);
-        let (answer, opener): (_, ChunkOpener) = way.exchange(fresh, write).await?;
+        let (answer, opener): (_, ChunkOpener) = way.exchange(call.repeat(), write).await?;
         opened(answer, opener, relay.is_some()).await
     }
 
@@ -215,7 +222,7 @@ impl Line {
         if let Some(digest) = headers.get(KEYSET_DIGEST_HEADER)
             && digest.as_bytes() != self.verified.keyset_digest().to_string().as_bytes()
         {
-            self.outdated.store(true, Ordering::Release);
+            self.outdate();
         }
     }
 
@@ -235,19 +242,18 @@ impl Line {
                 return Err(Refusal::NoReceipt.into());
             }
         }
-        if id.is_none() && self.receipts().archive.is_none() {
+        if id.is_none() && self.receipts().archive.is_none() && self.gateway.is_none() {
             return Ok(Response::from_parts(head, body));
         }
         let case = Case {
             method: call.method.clone(),
-            path: path_of(call).to_owned(),
+            path: call.route().to_owned(),
             authorization: call.headers.get(header::AUTHORIZATION).cloned(),
             request,
             id: id.filter(|_| demand != Demand::Off),
             line: self,
         };
-        let kind = head.headers.get(header::CONTENT_TYPE);
-        let streamed = kind.is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+        let streamed = sse::is_event_stream(&head.headers);
         let silence = body.silence();
         let mut body = AnswerBody::new(Witnessed::new(body, case), silence);
         if !streamed {
@@ -255,30 +261,4 @@ impl Line {
         }
         Ok(Response::from_parts(head, body))
     }
-}
-
-/// The bytes of a body, or `None` for one that is longer than any appliance takes.
-async fn gathered(mut body: RequestBody) -> Result<Option<Bytes>, Error> {
-    let mut bytes = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(NetworkError::Body)?.into_data() else { continue };
-        if data.len() > MAX_BODY_BYTES.saturating_sub(bytes.len()) {
-            return Ok(None);
-        }
-        bytes.extend_from_slice(&data);
-    }
-    Ok(Some(bytes.into()))
-}
-
-/// What an appliance would answer.
-fn too_long() -> Result<Response<AnswerBody>, Error> {
-    let message = format!("the request is longer than {MAX_BODY_BYTES} bytes");
-    let error = serde_json::json!({"error": {
-        "message": message, "type": "invalid_request_error", "param": null, "code": "body_too_large",
-    }});
-    let answer = Response::builder()
-        .status(StatusCode::PAYLOAD_TOO_LARGE)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(AnswerBody::whole(error.to_string().into()));
-    Ok(answer.map_err(|_| NetworkError::UnusableRequest)?)
 }

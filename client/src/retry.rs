@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::{HeaderMap, header};
 use tokio::time::Instant;
 
 use crate::error::Error;
@@ -43,6 +44,11 @@ impl fmt::Debug for RetryPolicy {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("RetryPolicy").field("attempts", &self.attempts).field("until", &self.until).finish()
     }
+}
+
+/// The wait that an answer asks for (`Retry-After` in seconds; its form as a date needs a clock that both sides have).
+pub(crate) fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
 }
 
 impl RetryPolicy {

@@ -1,8 +1,15 @@
 //! Server-sent events (WHATWG HTML, section 9.2), read from a server that may be hostile: everything is bounded.
 
+use http::{HeaderMap, header};
+
 /// Longest line, in bytes, and longest data of one event.
 pub const MAX_LINE_BYTES: usize = 1024 * 1024;
 const MAX_DATA_BYTES: usize = 4 * 1024 * 1024;
+
+/// Whether an answer says that it is a stream of events.
+pub(crate) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
 
 /// One event of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! Azure's report: read without a slip, never accepted.
+//! Azure's report and the quote of its virtual TPM: read without a slip, never accepted. The quote is judged by the key that
+//! the report names, too, whoever made the report.
 
 #![no_main]
 
@@ -24,7 +25,8 @@ fn part<'a>(data: &mut &'a [u8]) -> &'a [u8] {
 
 fuzz_target!(|data: &[u8]| {
     let mut rest = data;
-    let (hcl_report, vek, td_quote) = (part(&mut rest), part(&mut rest), rest);
+    let (hcl_report, vek, td_quote) = (part(&mut rest), part(&mut rest), part(&mut rest));
+    let (quote, signature, pcrs, event_log) = (part(&mut rest), part(&mut rest), part(&mut rest), rest);
     let (expected, at) = (Expected::nothing(), Time::from_unix(1_795_219_200));
     let input = evidence::check::Azure {
         hcl_report,
@@ -32,14 +34,17 @@ fuzz_target!(|data: &[u8]| {
         crls: &[],
         td_quote: (!td_quote.is_empty()).then_some(td_quote),
         collateral: None,
-        quote: None,
-        pcrs: None,
+        quote: (!quote.is_empty()).then_some((quote, signature)),
+        pcrs: (!pcrs.is_empty()).then_some(pcrs),
         nonce: None,
-        event_log: None,
+        event_log: (!event_log.is_empty()).then_some(event_log),
         policy: &POLICY,
         expected: &expected,
         at,
     };
     refused(&evidence::check::azure(input));
     evidence::fuzz::hcl_report(hcl_report);
+    let registers = evidence::tpm::Registers::from_json(pcrs).ok();
+    let quote = evidence::tpm::Evidence { quote, signature, registers: registers.as_ref(), event_log: Some(event_log) };
+    evidence::fuzz::azure_quote(hcl_report, quote, &POLICY);
 });

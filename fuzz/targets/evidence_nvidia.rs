@@ -23,5 +23,5 @@ fuzz_target!(|data: &[u8]| {
     let mut rest = data;
     let (report, chain) = (part(&mut rest), rest);
     let (expected, at) = (Expected::nothing(), Time::from_unix(1_795_219_200));
-    refused(&evidence::check::nvidia(evidence::check::Nvidia { report, chain, nonce: None, expected: &expected, at }));
+    refused(&evidence::check::nvidia(evidence::check::Nvidia { report, chain, nonce: None, rims: &[], expected: &expected, at }));
 });

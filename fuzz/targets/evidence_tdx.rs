@@ -1,4 +1,5 @@
-//! A quote and Intel's collateral: read without a slip, never accepted.
+//! A quote and Intel's collateral: read without a slip, never accepted. What follows the quote is judged as the log of a boot
+//! too, against the registers that it leads to.
 
 #![no_main]
 
@@ -28,6 +29,9 @@ fuzz_target!(|data: &[u8]| {
     let (expected, at) = (Expected::nothing(), Time::from_unix(1_795_219_200));
     let input = evidence::check::Tdx { quote, collateral: Some(collateral), policy: &POLICY, expected: &expected, at };
     refused(&evidence::check::tdx(input));
+    refused(&evidence::check::tdx_with_event_log(evidence::check::Tdx { collateral: None, ..input }, collateral));
     evidence::fuzz::quote(quote);
     evidence::fuzz::collateral_text(collateral);
+    evidence::fuzz::tdx_boot(collateral);
+    evidence::fuzz::tdx_boot(data);
 });

@@ -1,4 +1,5 @@
-//! A TPM quote with its signature, registers and event log: read without a slip, never accepted.
+//! A TPM quote with its signature, registers and event log: read without a slip, never accepted. The log is judged as a boot
+//! too, against the registers that it leads to.
 
 #![no_main]
 
@@ -50,4 +51,6 @@ fuzz_target!(|data: &[u8]| {
     refused(&evidence::check::tpm2(input));
     evidence::fuzz::tpm(data);
     evidence::fuzz::tpm(quote);
+    evidence::fuzz::tpm_boot(event_log);
+    evidence::fuzz::tpm_boot(data);
 });

@@ -18,6 +18,9 @@ import threading
 import time
 
 CONTEXT, PARALLEL, ROUNDS = 2048, 4, 7
+WIRE_ROUNDS, FIRST_ROUNDS = 11, 31
+# What the proxy with OHTTP and receipts is to reach beside plain TLS: share of its tokens a second, seconds more to a first token.
+LEAST_RATIO, MOST_EXTRA = 0.98, 0.003
 
 
 class UnixConnection(http.client.HTTPConnection):
@@ -221,6 +224,14 @@ class Listener:
         wait_for(connect, "the proxy")
         return connect
 
+    def ways(self):
+        """What is compared: no proxy, and two in front of the server."""
+        return {
+            "plain TLS to the server": self.direct,
+            "lethe proxy, TLS, receipts off": self.proxy("--wire", "tls", "--receipts", "off"),
+            "lethe proxy, OHTTP, receipts required": self.proxy("--wire", "ohttp", "--receipts", "require"),
+        }
+
     def stop(self):
         for process in reversed(self.processes):
             process.terminate()
@@ -281,35 +292,83 @@ def crowd(connect, streams, tokens):
     return streams * tokens / seconds, statistics.median(first for first, _ in found)
 
 
+def short(ratio, extra):
+    """What a row says of a way that stays behind: tokens a second beside plain TLS, seconds more to the first token."""
+    missed = [f"ratio below {LEAST_RATIO}"] if ratio < LEAST_RATIO else []
+    missed += [f"over {MOST_EXTRA * 1000:g} ms more"] if extra > MOST_EXTRA else []
+    return "short: " + ", ".join(missed) if missed else "reached"
+
+
+def in_turns(ways, rounds, measure):
+    """What is measured of each way in each round, the order turned round from one to the next."""
+    found = {name: [] for name in ways}
+    for number in range(rounds):
+        for name in list(ways) if number % 2 == 0 else list(reversed(ways)):
+            found[name].append(measure(ways[name]))
+            time.sleep(0.2)
+    return found
+
+
+def quartiles(values):
+    return statistics.quantiles(values, n=4, method="inclusive")
+
+
+def spent(pid, thread=""):
+    """Seconds of processor time that a process used, or its threads of one name."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        name, rest = task.joinpath("stat").read_text().split("(", 1)[1].rsplit(")", 1)
+        if not thread or name == thread:
+            total += sum(map(int, rest.split()[11:13]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def costs(ways, processes, streams=4, tokens=256, rounds=4):
+    """Processor time of each way beside the engine's: microseconds a token, milliseconds a request of one token."""
+    server = processes[0].pid
+    print("| way | proxy, µs a token | server, µs a token | proxy, ms a request | server, ms a request |\n|---|---|---|---|---|")
+    for name, proxy in zip(ways, [None, *processes[1:]]):
+        cells = []
+        for length, times, unit in ((tokens, rounds, 1e6 / tokens), (1, 25 * rounds, 1e3)):
+            used = lambda: [spent(proxy.pid) if proxy else 0, spent(server, "lethe-server")]
+            before = used()
+            for _ in range(times):
+                crowd(ways[name], streams, length)
+            cells += [(now - then) / times / streams * unit for now, then in zip(used(), before)]
+        print(f"| {name} | {cells[0]:.0f} | {cells[1]:.0f} | {cells[2]:.2f} | {cells[3]:.2f} |")
+    print()
+
+
 def wires(arguments, work):
     """The proxy with OHTTP and receipts beside plain TLS to the same server, in turns."""
     tokens, most = 96, 8
-    server = Listener(arguments.model, work, os.cpu_count(), most)
+    engine = arguments.threads or os.cpu_count()
+    server = Listener(arguments.model, work, engine, most)
     try:
-        ways = {
-            "plain TLS to the server": server.direct,
-            "lethe proxy, TLS, receipts off": server.proxy("--wire", "tls", "--receipts", "off"),
-            "lethe proxy, OHTTP, receipts required": server.proxy("--wire", "ohttp", "--receipts", "require"),
-        }
+        ways = server.ways()
         print("## Wires: the proxy beside plain TLS\n")
-        print(f"`scripts/bench wires`; {ROUNDS} rounds in turns, SmolLM2-135M Q4_1, {tokens} tokens a stream; medians, and the median of the "
-              "ratios of each round to plain TLS of the same round\n")
-        print("| streams | way | tokens/s | ratio | first token, ms | more than plain TLS, ms |\n|---|---|---|---|---|---|")
+        print(f"`scripts/bench wires`; SmolLM2-135M Q4_1, {engine} threads on {os.cpu_count()} cores, proxy and clients on the same ones. Throughput: {WIRE_ROUNDS} rounds in "
+              f"turns, {tokens} tokens a stream; first token: {FIRST_ROUNDS} rounds of two tokens. Medians, and the medians of each round's ratio to, and difference "
+              f"from, plain TLS of the same round; in brackets the middle half of the rounds. To reach: a ratio of {LEAST_RATIO}, {MOST_EXTRA * 1000:g} ms more to the first "
+              "token\n")
+        print("| streams | way | tokens/s | ratio | first token, ms | more than plain TLS, ms | |\n|---|---|---|---|---|---|---|")
         for streams in (1, 4, most):
-            rounds = []
             for connect in ways.values():
                 crowd(connect, streams, 16)
-            for number in range(ROUNDS):
-                names = list(ways) if number % 2 == 0 else list(reversed(ways))
-                rounds.append({name: crowd(ways[name], streams, tokens) for name in names})
+            speeds = in_turns(ways, WIRE_ROUNDS, lambda connect: crowd(connect, streams, tokens)[0])
+            firsts = in_turns(ways, FIRST_ROUNDS, lambda connect: crowd(connect, streams, 2)[1] * 1000)
             plain = "plain TLS to the server"
             for name in ways:
-                speed = statistics.median(found[name][0] for found in rounds)
-                ratio = statistics.median(found[name][0] / found[plain][0] for found in rounds)
-                first = statistics.median(found[name][1] for found in rounds)
-                more = statistics.median(found[name][1] - found[plain][1] for found in rounds)
-                print(f"| {streams} | {name} | {speed:.1f} | {ratio:.3f} | {first * 1000:.1f} | {more * 1000:+.1f} |")
-        print()
+                ratios = quartiles(ours / theirs for ours, theirs in zip(speeds[name], speeds[plain]))
+                extras = quartiles(ours - theirs for ours, theirs in zip(firsts[name], firsts[plain]))
+                judged = short(ratios[1], extras[1] / 1000) if "OHTTP" in name else ""
+                cells = ["", "", ""] if name == plain else ["{1:.3f} ({0:.2f} to {2:.2f})".format(*ratios), "{1:+.1f} ({0:+.0f} to {2:+.0f})".format(*extras),
+                                                            judged]
+                print(f"| {streams} | {name} | {statistics.median(speeds[name]):.1f} | {cells[0]} | {statistics.median(firsts[name]):.1f} | {cells[1]} | {cells[2]} |")
+        print("\nProcessor time beside the engine's, of a tiny model so that it is nearly all there is:\n")
+        server.stop()
+        server = Listener(arguments.tiny, work, 1, most)
+        costs(server.ways(), server.processes)
     finally:
         server.stop()
 
@@ -328,6 +387,7 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("peer", "model", "tiny", "image"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--threads", type=int, help="of the engine, in `wires`; without it as many as there are cores")
     parser.add_argument("what", nargs="+", choices=["host", "wires", "vm", "all"])
     arguments = parser.parse_args()
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")

@@ -12,7 +12,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::process::Command;
 
-use lethe_tests::machine::Machine;
+use lethe_tests::machine::{Machine, TPM};
 use lethe_tests::{disk, document, program};
 use measurements::event_log::{Algorithm, EventType, Log};
 use protocol::Nonce;
@@ -20,7 +20,6 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha384};
 use tempfile::TempDir;
 
-const TPM: [&str; 4] = ["--firmware", "ovmf", "--tee", "tpm2"];
 /// The variables that a machine under OVMF starts with.
 const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 /// The same firmware code with TDX metadata.

@@ -9,12 +9,11 @@
 
 use std::path::{Path, PathBuf};
 
-use lethe_tests::machine::Machine;
+use lethe_tests::machine::{Machine, TPM};
 use lethe_tests::{document, program};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const TPM: [&str; 4] = ["--firmware", "ovmf", "--tee", "tpm2"];
 const LABELS: [&str; 6] = ["hardware", "image", "configuration", "model", "keys", "freshness"];
 
 /// What a user names.
@@ -125,6 +124,43 @@ fn a_live_machine_is_accepted_and_nothing_else_in_its_place() {
     let spliced = file("spliced.json", ours.to_string().as_bytes());
     let spliced = spliced.to_str().expect("a path in UTF-8");
     refused(there.verify(&["--bundle", spliced, "--nonce", &nonce]), &["keys", "freshness"]);
+}
+
+#[test]
+fn evidence_of_the_boot_before_and_another_image_on_the_same_tpm_are_refused() {
+    let directory = TempDir::new().expect("a directory");
+    let save = |name: &str| directory.path().join(name).to_str().expect("a path in UTF-8").to_owned();
+    let read = |path: &str| -> Value { serde_json::from_slice(&std::fs::read(path).expect("a bundle")).expect("JSON") };
+    let model = program::tiny_model();
+    let toml = document::for_model(&model, "").into_bytes();
+    let document = directory.path().join("lethe.toml");
+    std::fs::write(&document, &toml).expect("the file is written");
+    let mut machine = Machine::boot_with("verify-again", &model, &toml, &TPM);
+    let ak = machine.ak.clone().expect("a machine with a TPM has a file with its key");
+    let key = std::fs::read(&ak).expect("a key");
+    let manifest = program::root().join("out/lethe.manifest.json");
+    let verify = |machine: &Machine, arguments: &[&str]| {
+        let (ak, manifest, document) = (ak.clone(), manifest.clone(), document.clone());
+        Named { url: &machine.url, manifest, ak, document }.verify(arguments)
+    };
+    let (before, now, nonce) = (save("before.json"), save("now.json"), "5a".repeat(32));
+    assert_eq!(verify(&machine, &[&machine.url, "--nonce", &nonce, "--save", &before]).0, Some(0));
+
+    // The same image and document on the same TPM: another boot has other keys.
+    machine.again(&program::image(), &model, &toml, &TPM);
+    assert_eq!(std::fs::read(&ak).expect("a key"), key);
+    assert_eq!(verify(&machine, &[&machine.url, "--nonce", &nonce, "--save", &now]).0, Some(0));
+    let mut bundle = read(&now);
+    let mut report = inner(&bundle);
+    report["attestation"]["evidence"] = inner(&read(&before))["attestation"]["evidence"].clone();
+    bundle["report"] = report.to_string().into();
+    let spliced = save("spliced.json");
+    std::fs::write(&spliced, bundle.to_string()).expect("the file is written");
+    refused(verify(&machine, &["--bundle", &spliced, "--nonce", &nonce]), &["keys", "freshness"]);
+
+    machine.again(&program::other_image(directory.path()), &model, &toml, &TPM);
+    assert_eq!(std::fs::read(&ak).expect("a key"), key);
+    refused(verify(&machine, &[&machine.url]), &["image"]);
 }
 
 #[test]

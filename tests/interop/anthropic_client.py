@@ -1,11 +1,16 @@
 """The Anthropic Python client through `lethe proxy`: what works, and what is refused.
 
-usage: anthropic_client.py PROXY_URL MODEL
+usage: anthropic_client.py PROXY_URL MODEL [--one-sequence]
+
+--one-sequence: the server answers one request at a time, in streams of half a minute; only hanging up is tested then.
 """
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import anthropic
+
+from hanging_up import HANG_UPS, Hangers
 
 base_url, model = sys.argv[1:3]
 client = anthropic.Anthropic(base_url=base_url, api_key="unused", max_retries=0, timeout=120)
@@ -26,6 +31,9 @@ def refused(name, kind, call, says=""):
     """Demands that a call ends in the client's own exception for that refusal."""
     try:
         call()
+    except anthropic.APITimeoutError:
+        check(f"{name}: no answer", kind is anthropic.APITimeoutError)
+        return
     except kind as error:
         check(f"{name}: {error}", error.body["type"] == "error" and says in str(error))
         return
@@ -35,6 +43,22 @@ def refused(name, kind, call, says=""):
 def ask(**arguments):
     return client.messages.create(**{"model": model, "messages": question, "max_tokens": 16, "extra_body": greedy, **arguments})
 
+
+def long_stream():
+    """A stream that is not over when its reader goes away: as long as the server allows."""
+    return ask(stream=True, max_tokens=4096, messages=[{"role": "user", "content": "Write a very long story."}])
+
+
+def short_answer(**arguments):
+    return ask(max_tokens=1, **arguments).stop_reason
+
+
+hangers = Hangers(check, refused, long_stream, short_answer)
+
+if "--one-sequence" in sys.argv:
+    hangers.one_sequence(anthropic.APITimeoutError)
+    print(f"anthropic {anthropic.__version__} (Python), hanging up: {passed} passed, 0 failed", file=sys.stderr)
+    sys.exit()
 
 message = ask()
 text = "".join(block.text for block in message.content)
@@ -60,9 +84,20 @@ blocks = ask(system=[{"type": "text", "text": "Answer in French.", "cache_contro
 check("blocks of text are text", blocks.content == other.content)
 talk = question + [message.to_param() if hasattr(message, "to_param") else {"role": "assistant", "content": text}, {"role": "user", "content": "Again."}]
 check("an answer comes back in a conversation", ask(messages=talk).usage.input_tokens > message.usage.input_tokens)
-with ask(stream=True, max_tokens=64) as stream:
-    next(iter(stream))
-check("a client may hang up in the middle", ask(max_tokens=1).stop_reason)
+hangers.hang_up(HANG_UPS)
+
+
+def one_of_many(number):
+    """Asks while others ask; every second answer streams."""
+    asked = [{"role": "user", "content": f"Count from {number}."}]
+    if number % 2:
+        with client.messages.stream(model=model, messages=asked, max_tokens=16, extra_body=greedy) as stream:
+            return stream.get_final_message().stop_reason
+    return ask(messages=asked).stop_reason
+
+
+with ThreadPoolExecutor(16) as pool:
+    check("16 at once are answered", all(reason in ("end_turn", "max_tokens") for reason in pool.map(one_of_many, range(16))))
 
 tool = {"name": "f", "input_schema": {"type": "object"}}
 image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}

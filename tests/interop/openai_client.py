@@ -1,12 +1,16 @@
 """The OpenAI Python client against a running server: what works, and what is refused.
 
-usage: openai_client.py BASE_URL MODEL   (token in OPENAI_API_KEY, trust in SSL_CERT_FILE)
+usage: openai_client.py BASE_URL MODEL [--token-checked] [--one-sequence]   (token in OPENAI_API_KEY, trust in SSL_CERT_FILE)
+
+--token-checked: the server wants the token. --one-sequence: the server answers one request at a time, in streams of half a minute;
+only hanging up is tested then.
 """
 
-import os
 import sys
 
 import openai
+
+from hanging_up import HANG_UPS, Hangers
 
 base_url, model = sys.argv[1:3]
 client = openai.OpenAI(base_url=base_url, max_retries=0, timeout=120)
@@ -36,6 +40,22 @@ def refused(name, kind, call, code=None, param=None):
 def chat(**arguments):
     return client.chat.completions.create(**{"model": model, "messages": question, "max_tokens": 16, "temperature": 0, **arguments})
 
+
+def long_stream():
+    """A stream that is not over when its reader goes away: as long as the server allows."""
+    return chat(stream=True, max_tokens=4096, extra_body={"ignore_eos": True})
+
+
+def short_answer(**arguments):
+    return chat(max_tokens=1, **arguments).choices
+
+
+hangers = Hangers(check, refused, long_stream, short_answer)
+
+if "--one-sequence" in sys.argv:
+    hangers.one_sequence(openai.APITimeoutError)
+    print(f"openai {openai.__version__} (Python), hanging up: {passed} passed, 0 failed", file=sys.stderr)
+    sys.exit()
 
 check("the model is listed", model in [entry.id for entry in client.models.list()])
 check("the model is found by id", client.models.retrieve(model).id == model)
@@ -72,9 +92,7 @@ streamed = client.completions.create(model=model, prompt="Once upon a time", max
 check("and streams the same", "".join(chunk.choices[0].text for chunk in streamed if chunk.choices) == plain.choices[0].text)
 
 check("fields without effect are accepted", chat(user="u", store=False, service_tier="auto", metadata={"k": "v"}).choices)
-with chat(stream=True, max_tokens=64) as stream:
-    next(iter(stream))
-check("a client may hang up in the middle", chat(max_tokens=1).choices)
+hangers.hang_up(HANG_UPS)
 
 refused("unknown model", openai.NotFoundError, lambda: chat(model="no-such-model"), code="model_not_found")
 refused("temperature out of range", openai.BadRequestError, lambda: chat(temperature=99), param="temperature")

@@ -92,6 +92,7 @@ impl Plan {
             model: model.to_path_buf(),
             document,
             endorsements: None,
+            sealed: None,
             network: Network { host_port: free_port(), guest_port: 8443, fixed: None },
             attack: Attack::default(),
         };

@@ -3,13 +3,16 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use protocol::{Nonce, Report};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{document, program};
+
+/// What asks `lethe-image boot` for firmware that measures, and for an emulated TPM.
+pub const TPM: [&str; 4] = ["--firmware", "ovmf", "--tee", "tpm2"];
 
 /// A machine that serves.
 pub struct Machine {
@@ -19,7 +22,7 @@ pub struct Machine {
     pub url: String,
     /// File with the attestation key of its TPM, if it has one.
     pub ak: Option<PathBuf>,
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Machine {
@@ -58,24 +61,41 @@ impl Machine {
         Self::start(name, model, directory, &["--disk".as_ref(), path.as_os_str()], extra)
     }
 
+    /// Stops it and boots it once more under its name, so with the TPM and the firmware's variables that it had: this image, the
+    /// document's exact bytes.
+    ///
+    /// # Panics
+    /// As [`Machine::boot`].
+    pub fn again(&mut self, image: &Path, model: &Path, document: &[u8], extra: &[&str]) {
+        let stopped = program::run("lethe-image", &["stop", &self.name]);
+        assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+        let config = self.directory.path().join("lethe.toml");
+        std::fs::write(&config, document).expect("the document is written");
+        self.run(model, &["--image".as_ref(), image.as_os_str(), "--config".as_ref(), config.as_os_str()], extra);
+    }
+
     fn start(name: &str, model: &Path, directory: TempDir, inputs: &[&OsStr], extra: &[&str]) -> Self {
         let name = format!("test-{name}-{}", std::process::id());
-        let mut machine = Self { name, url: String::new(), ak: None, _directory: directory };
+        let mut machine = Self { name, url: String::new(), ak: None, directory };
+        machine.run(model, inputs, extra);
+        machine
+    }
+
+    fn run(&mut self, model: &Path, inputs: &[&OsStr], extra: &[&str]) {
         let output = Command::new(program::program("lethe-image"))
-            .args(["boot", "--detach", "--name", &machine.name, "--model"])
+            .args(["boot", "--detach", "--name", &self.name, "--model"])
             .arg(model)
             .args(inputs)
             .args(extra)
             .output()
             .expect("lethe-image starts");
-        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), machine.log());
+        assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), self.log());
         let list = program::run("lethe-image", &["list", "--json"]);
         let list: Value = serde_json::from_slice(&list.stdout).expect("the list is JSON");
         let list = list.as_array().expect("a list of machines");
-        let entry = list.iter().find(|entry| entry["name"] == machine.name.as_str()).expect("our machine is listed");
-        machine.url = entry["url"].as_str().expect("it has an address").to_owned();
-        machine.ak = entry["ak"].as_str().map(PathBuf::from);
-        machine
+        let entry = list.iter().find(|entry| entry["name"] == self.name.as_str()).expect("our machine is listed");
+        self.url = entry["url"].as_str().expect("it has an address").to_owned();
+        self.ak = entry["ak"].as_str().map(PathBuf::from);
     }
 
     /// Its report over a nonce, as an ordinary HTTP client gets it.
@@ -84,6 +104,15 @@ impl Machine {
     /// With what curl said, when there is none.
     #[must_use]
     pub fn report(&self, nonce: &Nonce) -> Report {
+        self.report_in_time(nonce).0
+    }
+
+    /// The same, with the time that it took as a client sees it.
+    ///
+    /// # Panics
+    /// As [`Machine::report`].
+    #[must_use]
+    pub fn report_in_time(&self, nonce: &Nonce) -> (Report, Duration) {
         let start = Instant::now();
         let output = Command::new("curl")
             .args(["--silent", "--show-error", "--fail", "--insecure", "--max-time", "120"])
@@ -91,8 +120,9 @@ impl Machine {
             .output()
             .expect("curl is installed");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        eprintln!("a report over a nonce: {:.2} s, {} bytes", start.elapsed().as_secs_f64(), output.stdout.len());
-        serde_json::from_slice(&output.stdout).expect("a report")
+        let taken = start.elapsed();
+        eprintln!("a report over a nonce: {:.2} s, {} bytes", taken.as_secs_f64(), output.stdout.len());
+        (serde_json::from_slice(&output.stdout).expect("a report"), taken)
     }
 
     /// Everything its console has shown.

@@ -32,6 +32,19 @@ pub fn image() -> PathBuf {
     path
 }
 
+/// The image with some bytes behind its end, written into this directory: they start nothing and are measured.
+///
+/// # Panics
+/// When it cannot be written.
+#[must_use]
+pub fn other_image(directory: &Path) -> PathBuf {
+    let mut bytes = std::fs::read(image()).expect("the image is readable");
+    bytes.extend_from_slice(&[0; 8]);
+    let path = directory.join("other.efi");
+    std::fs::write(&path, bytes).expect("the image is written");
+    path
+}
+
 /// The model with random weights that lies in the tree.
 #[must_use]
 pub fn tiny_model() -> PathBuf {

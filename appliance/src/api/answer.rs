@@ -16,7 +16,7 @@ use super::receipts::{self, Account, Slip, witnessed};
 use super::route::Route;
 use super::shape::shaped;
 use super::state::State;
-use super::{attestation, chat, completion, health, models, sealed};
+use super::{attestation, auth, chat, completion, health, models, operator, sealed};
 
 /// The whole body of a request.
 #[derive(Default)]
@@ -62,7 +62,13 @@ impl Answer {
     /// An answer whose JSON body is already written.
     #[must_use]
     pub fn of_json(status: StatusCode, body: Bytes) -> Self {
-        let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Self::whole(status, "application/json", body)
+    }
+
+    /// An answer in one piece, of a media type.
+    #[must_use]
+    pub fn whole(status: StatusCode, kind: &'static str, body: Bytes) -> Self {
+        let kind = (header::CONTENT_TYPE, HeaderValue::from_static(kind));
         Self { status, headers: vec![kind], body: AnswerBody::Whole(body), slip: Slip::default() }
     }
 
@@ -94,15 +100,23 @@ pub async fn answer(state: &Arc<State>, call: Call, kind: Body, body: Bodied) ->
 
 /// Answers a request that is not sealed, or not any more.
 pub(super) async fn plain(state: &Arc<State>, call: Call, body: Bodied) -> Answer {
+    if call.route.is_operators() {
+        return shaped_as(state, &call, operator::answer(state, &call.route, &body.bytes));
+    }
     if !call.route.is_inference() {
-        let answered = ask(state, &call).await;
-        return shaped_as(state, &call, answered.unwrap_or_else(Answer::from));
+        return match ask(state, &call).await {
+            Ok(answer) => shaped_as(state, &call, answer),
+            Err(error) => refused(state, &call, Sha256Digest::of(&body.bytes), error),
+        };
     }
     let (request, account) = (Sha256Digest::of(&body.bytes), Arc::new(Account::default()));
     let answered = match &call.route {
+        _ if !auth::is_still_good(state, &call) => Err(ApiError::Unauthorized),
         Route::Completion => completion::answer(state, &call, body, &account).await,
         _ => chat::answer(state, &call, body, &account).await,
     };
+    // it may have waited for its turn, and its credential may have ended meanwhile
+    let answered = if auth::is_still_good(state, &call) { answered } else { Err(ApiError::Unauthorized) };
     let answer = shaped_as(state, &call, answered.unwrap_or_else(Answer::from));
     witnessed(state, &call, &account, request, answer)
 }
@@ -120,21 +134,27 @@ async fn ask(state: &State, call: &Call) -> Result<Answer, ApiError> {
         Route::Signature(id) => receipts::signature(state, call, id),
         Route::OhttpKeys => no_query(query).map(|()| sealed::ohttp_keys(state)),
         Route::EhbpKeys => no_query(query).map(|()| sealed::ehbp_keys(state)),
+        Route::SecretsStanding => no_query(query).map(|()| operator::standing(state)),
+        Route::TlsRequest => operator::tls_request(state, query),
         Route::EnvelopeKeys => sealed::envelope_keys(state, query),
         Route::EnvelopeJwks => sealed::jwks(state, query),
         // asked elsewhere, or opened before they come here
-        Route::Chat | Route::Completion | Route::Ohttp | Route::EnvelopeChat => Err(ApiError::NoSuchRoute),
+        Route::Chat
+        | Route::Completion
+        | Route::Ohttp
+        | Route::EnvelopeChat
+        | Route::ChangeSecrets
+        | Route::SealSecrets => Err(ApiError::NoSuchRoute),
     }
 }
 
-/// Refuses a request that was admitted; `request` is the digest of what came of its body.
+/// Refuses a request that was admitted; `request` is the digest of what came of its body. Whoever showed a token gets a receipt.
 pub(super) fn refused(state: &Arc<State>, call: &Call, request: Sha256Digest, error: ApiError) -> Answer {
-    let answer = shaped_as(state, call, error.into());
-    if call.route.is_inference() {
-        witnessed(state, call, &Arc::new(Account::default()), request, answer)
-    } else {
-        answer
+    let account = Arc::new(Account::default());
+    if let Route::Model(id) = &call.route {
+        account.asks_for(id);
     }
+    witnessed(state, call, &account, request, shaped_as(state, call, error.into()))
 }
 
 /// The answer in the shape of its wire.

@@ -1,8 +1,10 @@
 //! `GET /v1/aci/attestation`, and `GET /v1/attestation/report` for the older verifiers.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use ::http::StatusCode;
+use hyper::body::Bytes;
 use protocol::legacy::SigningAlgorithm;
 use protocol::{Nonce, Sha256Digest};
 
@@ -12,7 +14,8 @@ use super::query::parameters;
 use super::state::State;
 use crate::identity::{Identity, ReportError};
 
-/// The report for the client's nonce, the one without a nonce, or the kept one about a keyset.
+/// The report for the client's nonce, the one without a nonce, or the kept one about a keyset. What is kept asks no machine and waits
+/// for nobody who does.
 pub(super) async fn answer(state: &State, query: Option<&str>) -> Result<Answer, ApiError> {
     let [nonce, keyset] = parameters(query, ["nonce", "keyset"], "nonce or keyset")?;
     let nonce = nonce.map(|nonce| Nonce::parse(&nonce).map_err(|_| ApiError::Nonce)).transpose()?;
@@ -22,9 +25,12 @@ pub(super) async fn answer(state: &State, query: Option<&str>) -> Result<Answer,
             let digest = keyset.parse::<Sha256Digest>().map_err(|_| ApiError::QueryValue { name: "keyset" })?;
             state.identity().report_kept(digest).ok_or(ApiError::NoSuchKeyset)?
         }
-        (nonce, None) => ask(state, move |identity| identity.report(nonce.as_ref())).await?,
+        (nonce, None) => match state.identity().report_made().filter(|_| nonce.is_none()) {
+            Some(report) => report,
+            None => ask(state, move |identity| identity.report(nonce.as_ref())).await?,
+        },
     };
-    Ok(Answer::of_json(StatusCode::OK, report.to_json().map_err(|_| ApiError::Internal)?.into()))
+    Ok(Answer::of_json(StatusCode::OK, Bytes::from_owner(report)))
 }
 
 /// The report of the older verifiers, for the client's nonce or a random one.
@@ -60,6 +66,9 @@ async fn ask<T: Send + 'static>(
     question: impl FnOnce(&Identity) -> Result<T, ReportError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let place = Arc::clone(state.evidence()).try_acquire_owned().map_err(|_| ApiError::EvidenceBusy)?;
+    if !state.evidence_rate().admits(Instant::now()) {
+        return Err(ApiError::EvidenceBusy);
+    }
     let identity = state.identity_handle();
     let answer = tokio::task::spawn_blocking(move || {
         let _place = place;
@@ -67,6 +76,6 @@ async fn ask<T: Send + 'static>(
     });
     answer.await.map_err(|_| ApiError::Internal)?.map_err(|error| match error {
         ReportError::Machine(_) => ApiError::NoEvidence,
-        ReportError::Keyset(_) => ApiError::Internal,
+        ReportError::Form(_) => ApiError::Internal,
     })
 }

@@ -5,8 +5,9 @@ use ::http::header::AUTHORIZATION;
 use deployment::{Access, Clients, token};
 use subtle::{Choice, ConstantTimeEq};
 
-use super::call::Tenant;
+use super::call::{Call, Tenant};
 use super::error::ApiError;
+use super::state::State;
 
 /// Lets a request pass that has one of the document's tokens, or any where the document says so. Devices have no tokens.
 ///
@@ -24,6 +25,17 @@ pub(super) fn admit(headers: &HeaderMap, clients: &Clients) -> Result<Tenant, Ap
             let found = clients.tokens.iter().fold(Choice::from(0), |found, token| found | token.sha256.ct_eq(&digest));
             if bool::from(found) { Ok(Tenant(Some(digest))) } else { Err(ApiError::Unauthorized) }
         }
+    }
+}
+
+/// Whether the credential of an admitted request has not been taken back since.
+pub(super) fn is_still_good(state: &State, call: &Call) -> bool {
+    let Some(credential) = call.tenant.0 else { return true };
+    let clients = state.clients();
+    if call.presented == Some(credential) {
+        clients.tokens.iter().any(|token| token.sha256 == credential)
+    } else {
+        state.devices().knows(&clients, &credential)
     }
 }
 

@@ -83,14 +83,23 @@ pub struct Call {
 }
 
 impl Call {
-    /// Path of a request for inference, as its receipt has it.
+    /// Path of a request that needs a token, as its receipt has it: of this program's making, so that a receipt is bounded.
     #[must_use]
     pub(super) const fn path(&self) -> &'static str {
         match (&self.wire, &self.route) {
             (Wire::Sealed { path: Some(path), .. }, _) => path,
+            (_, Route::EnvelopeChat) => "/api/chat",
             (_, Route::Completion) => "/v1/completions",
+            (_, Route::Models) => "/v1/models",
+            (_, Route::Model(_)) => "/v1/models/{id}",
             (_, _) => "/v1/chat/completions",
         }
+    }
+
+    /// Its method, likewise.
+    #[must_use]
+    pub(super) const fn method(&self) -> &'static str {
+        if self.route.has_body() { "POST" } else { "GET" }
     }
 
     /// Lets a request pass that may use its route. An envelope may have a device instead of a token, which is looked at when it
@@ -106,12 +115,16 @@ impl Call {
         headers: &HeaderMap,
         wire: Wire,
     ) -> Result<Self, ApiError> {
-        if !route.is_served(state.wires()) {
+        if !route.is_served(state.wires(), state.secrets().are_taken()) {
             return Err(ApiError::NoSuchRoute);
         }
+        if route.needs_token() && state.secrets().are_awaited() {
+            return Err(ApiError::WaitingForSecrets);
+        }
+        let clients = state.clients();
         let tenant = match &route {
-            Route::EnvelopeChat if auth::waits_for_device(headers, state.clients()) => Tenant(None),
-            route if route.needs_token() => auth::admit(headers, state.clients())?,
+            Route::EnvelopeChat if auth::waits_for_device(headers, &clients) => Tenant(None),
+            route if route.needs_token() => auth::admit(headers, &clients)?,
             _ => Tenant(None),
         };
         let presented = auth::bearer(headers).and_then(|token| token::digest(token).ok());
@@ -130,6 +143,8 @@ impl Call {
                 _ => Err(ApiError::MediaType),
             },
             Route::EnvelopeChat => Ok(Body::Envelope),
+            // sealed by itself, whatever the wire
+            route if route.is_operators() => Ok(Body::Json),
             route if !route.has_body() => Ok(Body::None),
             _ => match headers.get(ehbp::ENCAPSULATED_KEY_HEADER) {
                 None => Ok(Body::Json),

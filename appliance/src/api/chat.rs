@@ -9,8 +9,7 @@ use openai::{
 use super::answer::{Answer, Bodied, json, no_query};
 use super::call::Call;
 use super::error::ApiError;
-use super::generation::{self, Order, Wire, token_logprobs};
-use super::head::AnswerHead;
+use super::generation::{self, Asked, Order, Style, Wire, token_logprobs};
 use super::receipts::Account;
 use super::state::State;
 use crate::inference::Logprob;
@@ -23,41 +22,32 @@ pub(super) async fn answer(
     account: &Arc<Account>,
 ) -> Result<Answer, ApiError> {
     no_query(call.query.as_deref())?;
-    let (order, wire) = prepare(state, call, &body.bytes, account)?;
+    let (order, style) = prepare(state, &body.bytes, account)?;
     // the body is wiped before the answer begins
     drop(body);
-    generation::answer(state, order, wire, account).await
+    generation::answer(state, order, ChatWire(style), account).await
 }
 
 /// Everything before the engine: bytes in, effective prompt out.
-fn prepare(state: &State, call: &Call, body: &[u8], account: &Account) -> Result<(Order, ChatWire), ApiError> {
+fn prepare(state: &State, body: &[u8], account: &Account) -> Result<(Order, Style), ApiError> {
     let chat = ChatRequest::parse(body, &state.field_limits())?;
-    account.asks_for(&chat.model);
-    let model = state.find_model(&chat.model).ok_or(ApiError::ModelNotFound)?;
-    let template = state.template().ok_or(ApiError::NoChatTemplate)?;
-    let prompt = template.render(&chat.template_messages())?;
-    let wire = ChatWire {
-        head: AnswerHead::new("chatcmpl-", model, state)?,
-        logprobs: chat.parameters.logprobs.is_some(),
-        include_usage: chat.parameters.stream.is_some_and(|stream| stream.include_usage),
-    };
-    account.answers_as(wire.head.id(), true);
-    Ok((Order { id: call.id, prompt, parse_special: true, parameters: chat.parameters }, wire))
+    let messages = chat.template_messages();
+    let asked = Asked { prefix: "chatcmpl-", model: &chat.model, template: true, parameters: chat.parameters };
+    generation::prepared(state, account, asked, || {
+        let template = state.template().ok_or(ApiError::NoChatTemplate)?;
+        Ok(template.render(&messages)?)
+    })
 }
 
 /// How chat answers are written.
-struct ChatWire {
-    head: AnswerHead,
-    logprobs: bool,
-    include_usage: bool,
-}
+struct ChatWire(Style);
 
 impl ChatWire {
     fn chunk(&self, delta: Delta<'_>, logprobs: Option<ChatLogprobs<'_>>, finish: Option<FinishReason>) -> Vec<u8> {
         json(&ChatChunk {
-            head: self.head.of("chat.completion.chunk"),
+            head: self.0.head.of("chat.completion.chunk"),
             choices: vec![ChunkChoice { index: 0, delta, logprobs, finish_reason: finish }],
-            usage: self.include_usage.then_some(None),
+            usage: self.0.include_usage.then_some(None),
         })
     }
 }
@@ -68,7 +58,7 @@ impl Wire for ChatWire {
     }
 
     fn piece(&mut self, text: &str, logprobs: &[Logprob]) -> Vec<u8> {
-        let logprobs = self.logprobs.then(|| ChatLogprobs(token_logprobs(logprobs)));
+        let logprobs = self.0.logprobs.then(|| ChatLogprobs(token_logprobs(logprobs)));
         self.chunk(Delta { role: None, content: Some(text) }, logprobs, None)
     }
 
@@ -77,9 +67,9 @@ impl Wire for ChatWire {
     }
 
     fn usage(&mut self, usage: Usage) -> Option<Vec<u8>> {
-        self.include_usage.then(|| {
+        self.0.include_usage.then(|| {
             json(&ChatChunk {
-                head: self.head.of("chat.completion.chunk"),
+                head: self.0.head.of("chat.completion.chunk"),
                 choices: Vec::new(),
                 usage: Some(Some(usage)),
             })
@@ -87,9 +77,9 @@ impl Wire for ChatWire {
     }
 
     fn whole(&mut self, text: &str, logprobs: &[Logprob], finish: FinishReason, usage: Usage) -> Vec<u8> {
-        let logprobs = self.logprobs.then(|| ChatLogprobs(token_logprobs(logprobs)));
+        let logprobs = self.0.logprobs.then(|| ChatLogprobs(token_logprobs(logprobs)));
         json(&ChatCompletion {
-            head: self.head.of("chat.completion"),
+            head: self.0.head.of("chat.completion"),
             choices: [ChatChoice::new(text, logprobs, finish)],
             usage,
         })

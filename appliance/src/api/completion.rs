@@ -7,8 +7,7 @@ use openai::{Completion, CompletionChoice, CompletionLogprobs, CompletionRequest
 use super::answer::{Answer, Bodied, json, no_query};
 use super::call::Call;
 use super::error::ApiError;
-use super::generation::{self, Order, Wire, token_logprobs};
-use super::head::AnswerHead;
+use super::generation::{self, Asked, Style, Wire, token_logprobs};
 use super::receipts::Account;
 use super::state::State;
 use crate::inference::Logprob;
@@ -21,32 +20,17 @@ pub(super) async fn answer(
     account: &Arc<Account>,
 ) -> Result<Answer, ApiError> {
     no_query(call.query.as_deref())?;
-    let (order, wire) = prepare(state, call, &body.bytes, account)?;
+    let CompletionRequest { model, prompt, parameters } = CompletionRequest::parse(&body.bytes, &state.field_limits())?;
     // the body is wiped before the answer begins
     drop(body);
-    generation::answer(state, order, wire, account).await
-}
-
-/// Everything before the engine.
-fn prepare(state: &State, call: &Call, body: &[u8], account: &Account) -> Result<(Order, CompletionWire), ApiError> {
-    let CompletionRequest { model, prompt, parameters } = CompletionRequest::parse(body, &state.field_limits())?;
-    account.asks_for(&model);
-    let model = state.find_model(&model).ok_or(ApiError::ModelNotFound)?;
-    let wire = CompletionWire {
-        head: AnswerHead::new("cmpl-", model, state)?,
-        logprobs: parameters.logprobs.is_some(),
-        include_usage: parameters.stream.is_some_and(|stream| stream.include_usage),
-        offset: 0,
-    };
-    account.answers_as(wire.head.id(), false);
-    Ok((Order { id: call.id, prompt, parse_special: false, parameters }, wire))
+    let asked = Asked { prefix: "cmpl-", model: &model, template: false, parameters };
+    let (order, style) = generation::prepared(state, account, asked, || Ok(prompt))?;
+    generation::answer(state, order, CompletionWire { style, offset: 0 }, account).await
 }
 
 /// How completions are written.
 struct CompletionWire {
-    head: AnswerHead,
-    logprobs: bool,
-    include_usage: bool,
+    style: Style,
     /// Characters of the answer so far.
     offset: usize,
 }
@@ -58,7 +42,7 @@ impl CompletionWire {
         logprobs: &'a [Logprob],
         finish_reason: Option<FinishReason>,
     ) -> CompletionChoice<'a> {
-        let logprobs = self.logprobs.then(|| {
+        let logprobs = self.style.logprobs.then(|| {
             let logprobs = CompletionLogprobs { tokens: token_logprobs(logprobs), offset: self.offset };
             self.offset += logprobs.characters();
             logprobs
@@ -68,9 +52,9 @@ impl CompletionWire {
 
     fn chunk(&self, choice: CompletionChoice<'_>) -> Vec<u8> {
         json(&Completion {
-            head: self.head.of("text_completion"),
+            head: self.style.head.of("text_completion"),
             choices: vec![choice],
-            usage: self.include_usage.then_some(None),
+            usage: self.style.include_usage.then_some(None),
         })
     }
 }
@@ -90,12 +74,16 @@ impl Wire for CompletionWire {
     }
 
     fn usage(&mut self, usage: Usage) -> Option<Vec<u8>> {
-        let usage = self.include_usage.then_some(Some(usage))?;
-        Some(json(&Completion { head: self.head.of("text_completion"), choices: Vec::new(), usage: Some(usage) }))
+        let usage = self.style.include_usage.then_some(Some(usage))?;
+        Some(json(&Completion { head: self.style.head.of("text_completion"), choices: Vec::new(), usage: Some(usage) }))
     }
 
     fn whole(&mut self, text: &str, logprobs: &[Logprob], finish: FinishReason, usage: Usage) -> Vec<u8> {
         let choice = self.choice(text, logprobs, Some(finish));
-        json(&Completion { head: self.head.of("text_completion"), choices: vec![choice], usage: Some(Some(usage)) })
+        json(&Completion {
+            head: self.style.head.of("text_completion"),
+            choices: vec![choice],
+            usage: Some(Some(usage)),
+        })
     }
 }

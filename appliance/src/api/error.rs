@@ -5,6 +5,7 @@ use openai::{ErrorBody, ErrorObject, Refusal};
 
 use super::answer::Answer;
 use super::template::RenderFailure;
+use crate::identity::ChainError;
 use crate::inference::{Failure, SubmitError};
 
 /// Why a request is not answered as it asks. The texts never carry what a client sent, but for safe field names.
@@ -92,6 +93,38 @@ pub enum ApiError {
     /// No device, an unknown one, a wrong signature, or a wrong enrolment token: one form for all.
     #[error("the signature of an accepted device is required")]
     DeviceRefused,
+    /// The message is of none of the document's operators.
+    #[error("the signature is not one of the operators'")]
+    OperatorRefused,
+    /// The counter of an operator's message is not above the last one.
+    #[error("the counter is not above that of the last message")]
+    Rollback,
+    /// No use for a secret of that name.
+    #[error(
+        "there is no use for a secret of this name: TOKEN, TOKEN_… and ENROLMENT, ENROLMENT_…, where the document takes such clients, and TLS_CHAIN"
+    )]
+    SecretName,
+    /// A value of the wrong form.
+    #[error("a value is not what its name needs: `lethe token new` makes tokens")]
+    SecretValue,
+    /// A chain of certificates, or a request for one.
+    #[error("{0}")]
+    Chain(#[source] ChainError),
+    /// A secret is to be forgotten that is not there.
+    #[error("there is no secret of this name")]
+    NoSuchSecret,
+    /// More secrets than are held.
+    #[error("more than {most} secrets")]
+    SecretsFull {
+        /// The most.
+        most: usize,
+    },
+    /// The machine has no key to seal with.
+    #[error("this machine does not seal: after a restart secrets have to be brought again")]
+    CannotSeal,
+    /// Nobody is served until an operator has brought secrets.
+    #[error("waiting for secrets")]
+    WaitingForSecrets,
     /// Unknown path.
     #[error("there is nothing at this path")]
     NoSuchRoute,
@@ -125,8 +158,8 @@ pub enum ApiError {
         /// Seconds after which a place is likely.
         retry_after_s: u32,
     },
-    /// Too many requests for evidence are waiting.
-    #[error("too many requests for evidence are waiting")]
+    /// Too many requests for evidence are waiting, or too many were answered just now.
+    #[error("too many requests for evidence")]
     EvidenceBusy,
     /// The machine gives no evidence.
     #[error("the machine gives no evidence")]
@@ -192,7 +225,10 @@ impl ApiError {
     /// Status, family and code.
     const fn classify(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::Body(refusal) => (StatusCode::BAD_REQUEST, INVALID, refusal.code()),
+            Self::Body(refusal @ Refusal::Session { .. }) => {
+                (StatusCode::PRECONDITION_FAILED, refusal.kind(), refusal.code())
+            }
+            Self::Body(refusal) => (StatusCode::BAD_REQUEST, refusal.kind(), refusal.code()),
             Self::Undecryptable => (StatusCode::BAD_REQUEST, INVALID, "undecryptable"),
             Self::Undecodable => (StatusCode::BAD_REQUEST, INVALID, "undecodable"),
             Self::Date => (StatusCode::BAD_REQUEST, INVALID, "date"),
@@ -208,6 +244,19 @@ impl ApiError {
             Self::BodyBroken => (StatusCode::BAD_REQUEST, INVALID, "incomplete_body"),
             Self::Unauthorized => (StatusCode::UNAUTHORIZED, AUTHENTICATION, "invalid_api_key"),
             Self::DeviceRefused => (StatusCode::UNAUTHORIZED, AUTHENTICATION, "invalid_device"),
+            Self::OperatorRefused => (StatusCode::UNAUTHORIZED, AUTHENTICATION, "invalid_operator"),
+            Self::Rollback => (StatusCode::CONFLICT, INVALID, "rollback"),
+            Self::SecretName => (StatusCode::BAD_REQUEST, INVALID, "secret_name"),
+            Self::SecretValue => (StatusCode::BAD_REQUEST, INVALID, "secret_value"),
+            Self::Chain(ChainError::Names) => (StatusCode::BAD_REQUEST, INVALID, "tls_names"),
+            Self::Chain(ChainError::BroughtKey) => (StatusCode::NOT_IMPLEMENTED, SERVER, "brought_key"),
+            Self::Chain(ChainError::Malformed | ChainError::OtherKey) => {
+                (StatusCode::BAD_REQUEST, INVALID, "tls_chain")
+            }
+            Self::SecretsFull { .. } => (StatusCode::BAD_REQUEST, INVALID, "secrets_full"),
+            Self::NoSuchSecret => (StatusCode::NOT_FOUND, INVALID, "no_such_secret"),
+            Self::CannotSeal => (StatusCode::NOT_IMPLEMENTED, SERVER, "cannot_seal"),
+            Self::WaitingForSecrets => (StatusCode::SERVICE_UNAVAILABLE, SERVER, "waiting_for_secrets"),
             Self::NoSuchRoute => (StatusCode::NOT_FOUND, INVALID, "unknown_url"),
             Self::ReceiptCredential => (StatusCode::UNAUTHORIZED, "unauthorized", "unauthorized"),
             Self::NoSuchReceipt | Self::NoSuchKeyset | Self::NoSuchSigner => {
@@ -256,7 +305,7 @@ impl ApiError {
                 Some((header::RETRY_AFTER, HeaderValue::from(*retry_after_s)))
             }
             Self::EvidenceBusy => Some((header::RETRY_AFTER, HeaderValue::from(EVIDENCE_S))),
-            Self::NotReady => Some((header::RETRY_AFTER, HeaderValue::from(NOT_READY_S))),
+            Self::NotReady | Self::WaitingForSecrets => Some((header::RETRY_AFTER, HeaderValue::from(NOT_READY_S))),
             _ => None,
         }
     }

@@ -60,6 +60,11 @@ pub enum Event {
     },
     /// The machine gave no evidence for the epoch that comes next.
     NoEvidence,
+    /// The next epoch cannot be made, and the present one goes on.
+    NoEpoch {
+        /// How long it goes on after its end already, in seconds.
+        late_s: u64,
+    },
     /// A connection was closed because as many as the document allows are open.
     ConnectionsFull,
     /// A socket could not be accepted; the error number of the system call.
@@ -67,6 +72,17 @@ pub enum Event {
         /// `errno`, 0 where there is none.
         errno: i32,
     },
+    /// An operator's message was accepted.
+    Secrets {
+        /// Its counter.
+        counter: u64,
+        /// Secrets that are held now.
+        held: usize,
+    },
+    /// Secrets of an earlier boot were opened.
+    Unsealed,
+    /// The host gave a file with sealed secrets, and it does not open here.
+    NotUnsealed,
     /// No more connections are accepted; open ones are ended.
     Stopping,
 }
@@ -84,8 +100,12 @@ impl fmt::Display for Event {
             }
             Self::Epoch { number } => write!(f, "epoch number={number}"),
             Self::NoEvidence => f.write_str("no-evidence"),
+            Self::NoEpoch { late_s } => write!(f, "no-epoch late_s={late_s}"),
             Self::ConnectionsFull => f.write_str("connections-full"),
             Self::AcceptFailed { errno } => write!(f, "accept-failed errno={errno}"),
+            Self::Secrets { counter, held } => write!(f, "secrets counter={counter} held={held}"),
+            Self::Unsealed => f.write_str("unsealed"),
+            Self::NotUnsealed => f.write_str("not-unsealed"),
             Self::Stopping => f.write_str("stopping"),
         }
     }

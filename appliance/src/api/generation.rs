@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::answer::{Answer, AnswerStream, json};
 use super::error::ApiError;
-use super::event::RequestId;
+use super::head::AnswerHead;
 use super::receipts::Account;
 use super::state::State;
 use crate::inference::{Event, Failure, Finish, Job, Logprob, Sampling};
@@ -40,14 +40,54 @@ pub(super) trait Wire: Send + 'static {
 
 /// A prompt and what is asked of it.
 pub(super) struct Order {
-    /// Id of the request.
-    pub id: RequestId,
     /// The effective prompt.
-    pub prompt: Zeroizing<String>,
-    /// Whether special tokens in the prompt are parsed as such.
-    pub parse_special: bool,
+    prompt: Zeroizing<String>,
+    /// Whether special tokens in the prompt are parsed as such: where a template made it.
+    parse_special: bool,
+    /// Everything else.
+    parameters: Parameters,
+}
+
+/// What the chunks of an answer have in common, and what the request wants in them.
+pub(super) struct Style {
+    /// What each begins with.
+    pub head: AnswerHead,
+    /// Whether they carry log probabilities.
+    pub logprobs: bool,
+    /// Whether a last one carries the token counts.
+    pub include_usage: bool,
+}
+
+/// What an endpoint knows of a request once it is read.
+pub(super) struct Asked<'r> {
+    /// What the answer's id begins with.
+    pub prefix: &'static str,
+    /// The model's id.
+    pub model: &'r str,
+    /// Whether a chat template makes the prompt.
+    pub template: bool,
     /// Everything else.
     pub parameters: Parameters,
+}
+
+/// Everything between a request that was read and the engine; `prompt` makes the effective prompt, once the model is known.
+pub(super) fn prepared(
+    state: &State,
+    account: &Account,
+    asked: Asked<'_>,
+    prompt: impl FnOnce() -> Result<Zeroizing<String>, ApiError>,
+) -> Result<(Order, Style), ApiError> {
+    let Asked { prefix, model, template, parameters } = asked;
+    account.asks_for(model);
+    let model = state.find_model(model).ok_or(ApiError::ModelNotFound)?;
+    let prompt = prompt()?;
+    let style = Style {
+        head: AnswerHead::new(prefix, model, state)?,
+        logprobs: parameters.logprobs.is_some(),
+        include_usage: parameters.stream.is_some_and(|stream| stream.include_usage),
+    };
+    account.answers_as(style.head.id(), template);
+    Ok((Order { prompt, parse_special: template, parameters }, style))
 }
 
 /// Runs a job and answers with it, as a stream or in one piece, as the request asked.
@@ -93,7 +133,7 @@ pub(super) async fn answer(
 fn start(state: &State, order: Order, deadline: Instant, account: &Account) -> Result<Receiver<Event>, ApiError> {
     /// Events beside those of tokens.
     const MARGIN: usize = 16;
-    let Order { id, prompt, parse_special, parameters } = order;
+    let Order { prompt, parse_special, parameters } = order;
     // room for every event, so that a client that reads slowly never makes the scheduler wait
     let tokens = usize::try_from(parameters.max_tokens).unwrap_or(usize::MAX / 2);
     let (sender, events) = mpsc::channel(tokens.saturating_add(MARGIN));
@@ -113,7 +153,6 @@ fn start(state: &State, order: Order, deadline: Instant, account: &Account) -> R
         logprobs: parameters.logprobs,
     };
     let job = Job {
-        id: id.0,
         prompt,
         parse_special,
         max_tokens: parameters.max_tokens,

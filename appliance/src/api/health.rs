@@ -13,6 +13,9 @@ struct Health {
     live: bool,
     /// Whether the engine makes progress.
     ready: bool,
+    /// What it waits for before it can be ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiting_for: Option<&'static str>,
     /// Which hardware vouches.
     platform: &'static str,
     /// True for an ordinary program on somebody's machine.
@@ -25,11 +28,13 @@ struct Health {
 pub(super) fn answer(state: &State, query: Option<&str>) -> Result<Answer, ApiError> {
     no_query(query)?;
     let origin = state.identity().origin();
-    let ready = state.submit().status().ready;
+    let waiting = state.secrets().are_awaited();
+    let ready = state.submit().status().ready && !waiting;
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let health = Health {
         live: true,
         ready,
+        waiting_for: waiting.then_some("secrets"),
         platform: state.identity().tee_type().name(),
         host_mode: origin.host_mode,
         insecure_host: origin.insecure_host,

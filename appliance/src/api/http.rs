@@ -8,6 +8,7 @@ use ::http::header::CACHE_CONTROL;
 use ::http::request::Parts;
 use ::http::{HeaderName, HeaderValue, Version};
 use hyper::body::{Body as _, Incoming};
+use protocol::secrets::MAX_MESSAGE;
 use protocol::{API_VERSION, KEYSET_DIGEST_HEADER, Sha256Digest, VERSION_HEADER};
 
 use super::activity::{Activity, Running};
@@ -125,9 +126,11 @@ async fn admit_body(
     body: &mut Incoming,
 ) -> Result<(Body, Bodied), ApiError> {
     let kind = call.body(&parts.headers, state.wires().ehbp)?;
-    let limit = state.limits().body_bytes;
+    let operators = call.route.is_operators();
+    let limit = if operators { MAX_MESSAGE as u64 } else { state.limits().body_bytes };
     let (limit, places) = match &kind {
         Body::None => return Ok((kind, Bodied::default())),
+        Body::Json if operators => (limit, state.sealed_bodies()),
         Body::Json => (limit, state.bodies()),
         Body::Ehbp(_) | Body::Envelope | Body::Ohttp { .. } => (kind.sealed_limit(limit), state.sealed_bodies()),
     };
@@ -135,7 +138,7 @@ async fn admit_body(
         Body::Ohttp { .. } => check_length(&parts.headers, limit)?,
         _ => check_declared(&parts.headers, limit)?,
     }
-    if !state.submit().status().ready && !matches!(kind, Body::Ohttp { .. }) {
+    if !state.submit().status().ready && !operators && !matches!(kind, Body::Ohttp { .. }) {
         return Err(ApiError::NotReady);
     }
     let place = Arc::clone(places).try_acquire_owned().map_err(|_| ApiError::QueueFull { retry_after_s: 1 })?;

@@ -38,6 +38,14 @@ pub enum Route {
     EnvelopeJwks,
     /// `POST /api/chat`
     EnvelopeChat,
+    /// `GET /v1/operator/secrets`
+    SecretsStanding,
+    /// `POST /v1/operator/secrets`
+    ChangeSecrets,
+    /// `GET /v1/operator/csr`
+    TlsRequest,
+    /// `POST /v1/operator/seal`
+    SealSecrets,
 }
 
 /// Finds the route of a request.
@@ -57,6 +65,10 @@ pub fn route(method: &Method, path: &str) -> Result<Route, ApiError> {
         "/.well-known/hpke-keys" => (Method::GET, Route::EhbpKeys),
         "/api/pubkey" => (Method::GET, Route::EnvelopeKeys),
         "/.well-known/jwks.json" => (Method::GET, Route::EnvelopeJwks),
+        "/v1/operator/secrets" if *method == Method::GET => (Method::GET, Route::SecretsStanding),
+        "/v1/operator/secrets" => (Method::POST, Route::ChangeSecrets),
+        "/v1/operator/csr" => (Method::GET, Route::TlsRequest),
+        "/v1/operator/seal" => (Method::POST, Route::SealSecrets),
         "/api/chat" => (Method::POST, Route::EnvelopeChat),
         _ => (Method::GET, named(path)?),
     };
@@ -98,6 +110,10 @@ impl Route {
             Self::EnvelopeKeys => "envelope-keys",
             Self::EnvelopeJwks => "envelope-jwks",
             Self::EnvelopeChat => "envelope",
+            Self::SecretsStanding => "secrets-standing",
+            Self::ChangeSecrets => "secrets",
+            Self::SealSecrets => "seal",
+            Self::TlsRequest => "csr",
         }
     }
 
@@ -111,7 +127,13 @@ impl Route {
     /// Whether the request has a body that is read.
     #[must_use]
     pub const fn has_body(&self) -> bool {
-        matches!(self, Self::Chat | Self::Completion | Self::Ohttp | Self::EnvelopeChat)
+        self.is_operators() || matches!(self, Self::Chat | Self::Completion | Self::Ohttp | Self::EnvelopeChat)
+    }
+
+    /// Whether the body is an operator's message, sealed and signed by itself.
+    #[must_use]
+    pub const fn is_operators(&self) -> bool {
+        matches!(self, Self::ChangeSecrets | Self::SealSecrets)
     }
 
     /// Whether the engine is asked.
@@ -128,11 +150,12 @@ impl Route {
 
     /// Whether the document switches the route on.
     #[must_use]
-    pub const fn is_served(&self, wires: &Wires) -> bool {
+    pub const fn is_served(&self, wires: &Wires, operators: bool) -> bool {
         match self {
             Self::Ohttp | Self::OhttpKeys => wires.ohttp,
             Self::EhbpKeys => wires.ehbp,
             Self::EnvelopeKeys | Self::EnvelopeJwks | Self::EnvelopeChat => wires.envelope,
+            Self::SecretsStanding | Self::ChangeSecrets | Self::SealSecrets | Self::TlsRequest => operators,
             _ => true,
         }
     }
@@ -174,6 +197,11 @@ mod tests {
         assert_eq!(route(&Method::GET, "/api/pubkey").expect("route"), Route::EnvelopeKeys);
         assert_eq!(route(&Method::GET, "/.well-known/jwks.json").expect("route"), Route::EnvelopeJwks);
         assert_eq!(route(&Method::POST, "/api/chat").expect("route"), Route::EnvelopeChat);
+        let secrets = "/v1/operator/secrets";
+        assert_eq!(route(&Method::GET, secrets).expect("route"), Route::SecretsStanding);
+        assert_eq!(route(&Method::POST, secrets).expect("route"), Route::ChangeSecrets);
+        assert_eq!(route(&Method::GET, "/v1/operator/csr").expect("route"), Route::TlsRequest);
+        assert_eq!(route(&Method::POST, "/v1/operator/seal").expect("route"), Route::SealSecrets);
         for path in ["/", "", "/v1/chat/completions/", "//v1/models", "/v1/embeddings", "/v1/../health", "*"] {
             assert!(matches!(route(&Method::GET, path), Err(ApiError::NoSuchRoute)), "{path}");
         }

@@ -175,6 +175,18 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_paced_frame_leaves_at_every_tick_whether_something_is_ready_or_not() {
+        // something for the first tick, nothing for ten, and the rest for the one after them
+        let silence = u64::from(TICK_MS) * 11 + u64::from(TICK_MS / 2);
+        let pieces = [(1, "data: a\n\n"), (silence, "data: b\n\n"), (0, "data: [DONE]\n\n")];
+        let (sizes, shortest, text) = observed(Shape::Paced, &pieces).await;
+        assert_eq!((sizes, text.as_str()), (vec![512; 12], "ab[DONE]"));
+        assert_eq!(shortest, Duration::from_millis(u64::from(TICK_MS)));
+        let (sizes, _, text) = observed(Shape::Padded, &pieces).await;
+        assert!(sizes.len() <= 3 && text == "ab[DONE]", "without a pace silence is silence: {sizes:?}");
+    }
+
     #[test]
     fn a_whole_answer_is_padded_where_its_frame_is_not() {
         let wires = Wires::default();

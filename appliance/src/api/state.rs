@@ -8,8 +8,10 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 use super::devices::Devices;
-use super::event::EventSink;
+use super::event::{Event, EventSink};
+use super::rate::Rate;
 use super::receipts::Receipts;
+use super::secrets::Secrets;
 use super::template::Render;
 use crate::identity::Identity;
 use crate::inference::Submit;
@@ -26,10 +28,17 @@ pub struct Parts {
     pub template: Option<Arc<dyn Render>>,
     /// Where events go.
     pub events: Arc<dyn EventSink>,
+    /// Secrets that an earlier boot sealed, as the host gave them.
+    pub sealed: Option<Vec<u8>>,
 }
 
 /// How many requests for evidence may wait. One after the other is answered, each in milliseconds to seconds.
 const EVIDENCE_QUEUE: usize = 16;
+
+/// How often the machine is asked for evidence: so many times at once, then eight times a second, whoever asks. A secure processor
+/// serves the whole host, and keeps a guest waiting that asks too often.
+const EVIDENCE_BURST: u32 = 32;
+const EVIDENCE_INTERVAL: Duration = Duration::from_millis(125);
 
 /// What all requests share.
 pub struct State {
@@ -40,7 +49,9 @@ pub struct State {
     sealed_bodies: Arc<Semaphore>,
     receipts: Receipts,
     devices: Devices,
+    secrets: Secrets,
     evidence: Arc<Semaphore>,
+    evidence_rate: Rate,
 }
 
 impl State {
@@ -54,14 +65,21 @@ impl State {
         // bodies of requests that could be queued, and some more that are on their way
         let bodies = limits.queue_requests.saturating_add(parts.document.engine.parallel_sequences).saturating_add(32);
         let bodies = usize::try_from(bodies).unwrap_or(Semaphore::MAX_PERMITS).min(Semaphore::MAX_PERMITS);
+        let secrets = Secrets::new(Arc::clone(&parts.document));
+        if let Some(file) = &parts.sealed {
+            let opened = secrets.restore(file, &parts.identity);
+            parts.events.event(if opened { Event::Unsealed } else { Event::NotUnsealed });
+        }
         Arc::new(Self {
             fingerprint,
             receipts: Receipts::new(&parts.document, parts.submit.facts().chat_template.as_deref()),
             started: unix_seconds(),
             devices: Devices::default(),
+            secrets,
             bodies: Arc::new(Semaphore::new(bodies)),
             sealed_bodies: Arc::new(Semaphore::new(bodies)),
             evidence: Arc::new(Semaphore::new(EVIDENCE_QUEUE)),
+            evidence_rate: Rate::new(EVIDENCE_BURST, EVIDENCE_INTERVAL),
             parts,
         })
     }
@@ -90,10 +108,16 @@ impl State {
         &self.parts.document.limits
     }
 
-    /// Who may ask.
+    /// Who may ask at this moment: the document's clients, and those that an operator let in.
     #[must_use]
-    pub fn clients(&self) -> &Clients {
-        &self.parts.document.clients
+    pub fn clients(&self) -> Arc<Clients> {
+        self.secrets.clients()
+    }
+
+    /// What operators brought.
+    #[must_use]
+    pub(super) const fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// Keys, keyset and evidence, to be taken to another thread.
@@ -106,6 +130,11 @@ impl State {
     #[must_use]
     pub const fn evidence(&self) -> &Arc<Semaphore> {
         &self.evidence
+    }
+
+    /// How often the machine is asked for evidence.
+    pub(super) const fn evidence_rate(&self) -> &Rate {
+        &self.evidence_rate
     }
 
     /// The model and its names.
@@ -155,6 +184,12 @@ impl State {
     #[must_use]
     pub(super) const fn devices(&self) -> &Devices {
         &self.devices
+    }
+
+    /// The names that the document gives to the server.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.parts.document.listen.names
     }
 
     /// Encrypted wires.

@@ -88,6 +88,8 @@ pub enum Fact<'a> {
     Took(&'static str, Duration),
     /// Something that is off and should be on.
     Missing(&'static str),
+    /// Whether the machine has a secret to seal with.
+    Seals(bool),
 }
 
 impl fmt::Display for Fact<'_> {
@@ -111,6 +113,7 @@ impl fmt::Display for Fact<'_> {
             Self::Count(name, count) => write!(f, "{name}={count}"),
             Self::Took(name, time) => write!(f, "{name}_ms={}", time.as_millis()),
             Self::Missing(name) => write!(f, "missing={name}"),
+            Self::Seals(seals) => write!(f, "seals={}", if *seals { "yes" } else { "no" }),
         }
     }
 }
@@ -169,6 +172,11 @@ impl Console {
     /// Nothing will be served, and why.
     pub fn refused(&self, refused: &Refused) {
         self.try_line(format_args!("refused: {refused}"));
+    }
+
+    /// The machine could have a secret to seal with and has none, and why.
+    pub fn cannot_seal(&self, reason: &Refused) {
+        self.try_line(format_args!("warning: this machine cannot seal secrets: {}", reason.reason()));
     }
 
     /// A warning of host mode that is part of its contract with the user; fixed text only.
@@ -250,10 +258,11 @@ mod tests {
             Fact::Sha256(&digest),
             Fact::Copied { copied: 1, of: 2 },
             Fact::Took("hash", Duration::from_millis(12)),
+            Fact::Seals(true),
         ];
         assert_eq!(
             Facts(&facts).to_string(),
-            format!(" source=fw_cfg sha256={} copied=1 of=2 hash_ms=12", "ab".repeat(32))
+            format!(" source=fw_cfg sha256={} copied=1 of=2 hash_ms=12 seals=yes", "ab".repeat(32))
         );
     }
 

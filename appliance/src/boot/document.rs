@@ -6,6 +6,7 @@
 use std::io::{self, Read};
 
 use deployment::{Document, DocumentError, ENDORSEMENTS_MAX_BYTES, MAX_BYTES, Wrapped};
+use protocol::secrets::MAX_SEALED;
 use tee::{Binding, Origin, Tee, TeeError};
 
 use super::Refused;
@@ -19,6 +20,16 @@ pub const BAKED: &str = "/etc/lethe/config.toml";
 pub const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/lethe/config/raw";
 /// What vendors say about the platform, where the host has it. Nothing here reads it.
 pub const ENDORSEMENTS: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/lethe/endorsements/raw";
+
+/// Secrets that an earlier boot sealed for this machine; opaque to the host, and to the machine until it has its keys.
+pub const SEALED: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/lethe/sealed/raw";
+// The launcher refuses longer files by its own constant.
+const _: () = assert!(MAX_SEALED == deployment::SEALED_MAX_BYTES);
+
+/// What can be read, as refusals name it.
+const WHAT_DOCUMENT: &str = "the deployment document";
+const WHAT_ENDORSEMENTS: &str = "the endorsements";
+const WHAT_SEALED: &str = "the sealed secrets";
 
 /// Where the document was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +72,8 @@ pub struct Bound {
     pub binding: Binding,
     /// What vendors say about the platform, as the host gave it: bytes for the evidence, which verifiers judge.
     pub endorsements: Option<Vec<u8>>,
+    /// Secrets that an earlier boot sealed, as the host gave them.
+    pub sealed: Option<Vec<u8>>,
 }
 
 /// Why there is no document to go by.
@@ -86,9 +99,14 @@ pub enum FindError {
     /// The host gives them twice.
     #[error("endorsements at fw_cfg and on the document's disk: at most one is allowed")]
     EndorsementsTwice,
-    /// Its place cannot be read.
-    #[error("cannot read the deployment document from {place}")]
+    /// The host gives more than a boot seals.
+    #[error("the sealed secrets are longer than {MAX_SEALED} bytes")]
+    SealedTooLong,
+    /// A place cannot be read.
+    #[error("cannot read {what} from {place}")]
     Read {
+        /// What was looked for.
+        what: &'static str,
         /// Which place.
         place: &'static str,
         /// Why.
@@ -115,7 +133,10 @@ impl From<FindError> for Refused {
             FindError::Missing => "document-missing",
             FindError::Ambiguous { .. } | FindError::Disks(DiskError::Ambiguous { .. }) => "document-ambiguous",
             FindError::TooLong => "document-too-long",
-            FindError::EndorsementsTooLong | FindError::EndorsementsTwice => "endorsements",
+            FindError::EndorsementsTooLong
+            | FindError::EndorsementsTwice
+            | FindError::Read { what: WHAT_ENDORSEMENTS, .. } => "endorsements",
+            FindError::SealedTooLong | FindError::Read { what: WHAT_SEALED, .. } => "sealed-secrets",
             FindError::Read { .. } | FindError::Disks(_) => "document-read",
             FindError::Unwrap(_) => "document-disk",
             FindError::Invalid(_) => "document-invalid",
@@ -131,15 +152,18 @@ impl From<FindError> for Refused {
 /// [`FindError`] if there is not exactly one, it is not the machine's, or it is not valid.
 pub fn find(system: &impl System, _: &Mounted, machine: &dyn Tee) -> Result<Bound, FindError> {
     let Located { source, bytes, endorsements } = locate(system)?;
-    let beside = read(system, "fw_cfg", ENDORSEMENTS, ENDORSEMENTS_MAX_BYTES)?;
-    let endorsements = match (endorsements, beside) {
+    let beside = |what, path, most, too_long| match read(system, (what, "fw_cfg"), path, most)? {
+        Some(bytes) if bytes.len() > most => Err(too_long),
+        found => Ok(found),
+    };
+    // on a disk they are bounded where the disk is unwrapped
+    let other = beside(WHAT_ENDORSEMENTS, ENDORSEMENTS, ENDORSEMENTS_MAX_BYTES, FindError::EndorsementsTooLong)?;
+    let endorsements = match (endorsements, other) {
         (Some(_), Some(_)) => return Err(FindError::EndorsementsTwice),
         (one, other) => one.or(other),
     };
-    if endorsements.as_ref().is_some_and(|bytes| bytes.len() > ENDORSEMENTS_MAX_BYTES) {
-        return Err(FindError::EndorsementsTooLong);
-    }
-    Ok(Bound { endorsements, ..bind(source, bytes, machine)? })
+    let sealed = beside(WHAT_SEALED, SEALED, MAX_SEALED, FindError::SealedTooLong)?;
+    Ok(Bound { endorsements, sealed, ..bind(source, bytes, machine)? })
 }
 
 /// Judges bytes that were read from `source`: length, digest against the machine's register, then their meaning.
@@ -154,7 +178,7 @@ pub fn bind(source: Source, bytes: Vec<u8>, machine: &dyn Tee) -> Result<Bound, 
     let origin = if source == Source::Image { Origin::Image } else { Origin::Host };
     let binding = machine.bind(&bytes, origin)?;
     let document = deployment::parse(&bytes).map_err(FindError::Invalid)?;
-    Ok(Bound { document, sha256, bytes, source, binding, endorsements: None })
+    Ok(Bound { document, sha256, bytes, source, binding, endorsements: None, sealed: None })
 }
 
 /// A document, and what came with it on its disk.
@@ -167,7 +191,7 @@ struct Located {
 /// Reads the document from the one place that has it.
 fn locate(system: &impl System) -> Result<Located, FindError> {
     let file = |source: Source, path| -> Result<_, FindError> {
-        let bytes = read(system, source.name(), path, MAX_BYTES)?;
+        let bytes = read(system, (WHAT_DOCUMENT, source.name()), path, MAX_BYTES)?;
         Ok(bytes.map(|bytes| Located { source, bytes, endorsements: None }))
     };
     let mut found: Option<Located> = None;
@@ -188,14 +212,19 @@ fn locate(system: &impl System) -> Result<Located, FindError> {
 }
 
 /// One byte more than there may be is read, so that more shows.
-fn read(system: &impl System, place: &'static str, path: &str, most: usize) -> Result<Option<Vec<u8>>, FindError> {
-    system.read(path, most as u64 + 1).map_err(|source| FindError::Read { place, source })
+fn read(
+    system: &impl System,
+    (what, place): (&'static str, &'static str),
+    path: &str,
+    most: usize,
+) -> Result<Option<Vec<u8>>, FindError> {
+    system.read(path, most as u64 + 1).map_err(|source| FindError::Read { what, place, source })
 }
 
 fn disk(system: &impl System, wait: bool) -> Result<Option<Located>, FindError> {
     let found = if wait { disks::wait_for(system, Content::Document) } else { disks::find(system, Content::Document) };
     let Some((_, mut disk)) = found.map_err(FindError::Disks)? else { return Ok(None) };
-    let read = |source| FindError::Read { place: Source::Disk.name(), source };
+    let read = |source| FindError::Read { what: WHAT_DOCUMENT, place: Source::Disk.name(), source };
     let length = disk.length().map_err(read)?;
     let mut bytes = Vec::new();
     // The host may answer a second read differently, so there is only this one.
@@ -311,6 +340,21 @@ mod tests {
     }
 
     #[test]
+    fn whatever_cannot_be_read_is_called_by_its_name() {
+        for (path, code, what) in [
+            (FW_CFG, "document-read", "the deployment document"),
+            (ENDORSEMENTS, "endorsements", "the endorsements"),
+            (SEALED, "sealed-secrets", "the sealed secrets"),
+        ] {
+            let system = Fake { fails: Some(Call::Read(path.to_owned())), ..with_files(&[(FW_CFG, &toml())]) };
+            let refused = found(&system).unwrap_err();
+            assert_eq!(refused.code(), code);
+            assert!(refused.reason().contains(&format!("cannot read {what} from fw_cfg")), "{refused}");
+        }
+        assert!(found(&with_files(&[(FW_CFG, &toml())])).is_ok());
+    }
+
+    #[test]
     fn fw_cfg_is_opened_once() {
         let system = with_files(&[(FW_CFG, &toml())]);
         found(&system).unwrap();
@@ -335,5 +379,20 @@ mod tests {
         assert!(found(&with(Some(&toml), Some(&most), None)).is_ok());
         let more = [&most[..], &[7]].concat();
         assert_eq!(found(&with(Some(&toml), Some(&more), None)).unwrap_err().code(), "endorsements");
+        assert!(found(&with(None, None, Some(wrapped(&toml, Some(&most))))).is_ok());
+        assert_eq!(
+            found(&with(None, None, Some(wrapped(&toml, Some(&more))))).unwrap_err().code(),
+            "document-disk",
+            "on a disk too"
+        );
+    }
+
+    #[test]
+    fn sealed_secrets_are_taken_as_they_are_up_to_their_limit() {
+        let toml = toml();
+        let with = |length: usize| with_files(&[(FW_CFG, &toml), (SEALED, &vec![7; length])]);
+        assert_eq!(found(&with_files(&[(FW_CFG, &toml)])).unwrap().sealed, None);
+        assert_eq!(found(&with(MAX_SEALED)).unwrap().sealed, Some(vec![7; MAX_SEALED]));
+        assert_eq!(found(&with(MAX_SEALED + 1)).unwrap_err().code(), "sealed-secrets");
     }
 }

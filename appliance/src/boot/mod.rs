@@ -65,10 +65,13 @@ fn boot(system: &Linux, console: Console) -> Result<Infallible, Refused> {
     console.stage(Stage::Platform, &[Fact::Platform(machine.platform().name())]);
     let bound = document::find(system, &mounted, &*machine)?;
     show_document(&bound, console);
+    if let Some(reason) = machine.withheld_secret() {
+        console.cannot_seal(&Refused::new(reason.code(), reason));
+    }
     let memory = lock_memory(system, false)?;
     console.stage(Stage::Memory, &[]);
     let identity = establish(&bound, Arc::clone(&machine), &memory)?;
-    console.stage(Stage::Keys, &[]);
+    console.stage(Stage::Keys, &[Fact::Seals(identity.sealing_secret().is_some())]);
     console.spki(identity.tls().spki_sha256());
 
     // Nothing on the disks or in sysfs is needed once the model's disk is open; nothing but /proc can be opened after.
@@ -88,7 +91,7 @@ fn boot(system: &Linux, console: Console) -> Result<Infallible, Refused> {
     console.stage(Stage::Network, &[Fact::Address(network.address)]);
     let socket = serving::bind_tcp(bound.document.listen.address)?;
     show_evidence(&identity, console)?;
-    let server = serving::Server::assemble(bound.document, identity, loaded)?;
+    let server = serving::Server::assemble(bound, identity, loaded)?;
     machine.hand_over(SERVER_ID, SERVER_ID)?;
     let confined = lockdown::confine(profile, begun)?;
     console.stage(Stage::Lockdown, &[Fact::Count("threads", confined.threads), Fact::Count("rules", confined.rules)]);

@@ -8,13 +8,13 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
 
-use deployment::Document;
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, listen, setsockopt, socket, sockopt,
 };
 use tokio::runtime::{Builder, Runtime};
 
 use super::Refused;
+use super::document::Bound;
 use super::loading::Loaded;
 use crate::api::{self, Listener, Parts, State};
 use crate::identity::{Identity, IdentityError};
@@ -114,7 +114,7 @@ impl Server {
     ///
     /// # Errors
     /// [`ServingError::Threads`]
-    pub fn assemble(document: Document, identity: Identity, loaded: Loaded) -> Result<Self, ServingError> {
+    pub fn assemble(bound: Bound, identity: Identity, loaded: Loaded) -> Result<Self, ServingError> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(WORKERS)
             .max_blocking_threads(1)
@@ -126,11 +126,12 @@ impl Server {
         let events = api::Console::start(io::stderr()).map_err(ServingError::Threads)?;
         let scheduler = loaded.scheduler.clone();
         let state = State::new(Parts {
-            document: Arc::new(document),
+            document: Arc::new(bound.document),
             identity: Arc::new(identity),
             submit: Arc::new(loaded.scheduler),
             template: loaded.template,
             events: Arc::new(events),
+            sealed: bound.sealed,
         });
         Ok(Self { runtime, state, scheduler })
     }

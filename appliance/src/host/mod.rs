@@ -98,7 +98,7 @@ fn serve(arguments: &Serve, announced: &Announced, console: Console) -> Result<(
         |console| {
             let loaded = boot::load_model(model, &bound.document, console, llama::Backend::print_and_exit)?;
             boot::show_evidence(&identity, console)?;
-            Ok(Server::assemble(bound.document, identity, loaded)?)
+            Ok(Server::assemble(bound, identity, loaded)?)
         },
         console,
     );

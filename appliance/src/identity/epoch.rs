@@ -9,21 +9,27 @@ use protocol::keyset::algorithm;
 use protocol::ohttp::GatewayKey;
 use protocol::ratchet::Ratchet;
 use protocol::replay::{ReplaySet, Seen};
+use protocol::secrets::SecretsKey;
 use protocol::{PublicKey, Sha256Digest};
-use zeroize::Zeroizing;
 
-use super::IdentityError;
+use super::{IdentityError, drawn};
 
 /// The gateway's ciphers, in its order: first the one that existing clients of the field expect at a fixed place.
 const AEADS: [Aead; 3] = [Aead::Aes128Gcm, Aead::ChaCha20Poly1305, Aead::Aes256Gcm];
 
-/// The keys of one epoch; wiped when the last request that uses them ends.
+/// Part of an epoch's messages that may go to routes for everyone.
+const OPEN_SHARE: usize = 16;
+
+/// The keys of one epoch; wiped when the last request that is being opened with them is open.
 pub struct Epoch {
     number: u64,
     ohttp: Vec<GatewayKey>,
     ehbp: SecretKey,
     envelope: EnvelopeKey,
+    secrets: SecretsKey,
     seen: Mutex<ReplaySet>,
+    /// Messages for routes that are open to everyone: strangers fill this set and no other.
+    seen_open: Mutex<ReplaySet>,
     capacity: usize,
 }
 
@@ -46,8 +52,7 @@ impl Epoch {
         wires: &Wires,
     ) -> Result<Self, IdentityError> {
         let secret = |role, kem| Ok::<_, IdentityError>(SecretKey::derive(kem, &*chain.key(role)?));
-        let mut marks = Zeroizing::new([0; 32]);
-        getrandom::fill(marks.as_mut_slice()).map_err(IdentityError::Random)?;
+        let marks = drawn::<32>()?;
         // Two ids an epoch. They come round after 128 epochs, and at most four epochs are known at a time.
         let [turn, ..] = number.wrapping_mul(2).to_le_bytes();
         let id = first_id.wrapping_add(turn);
@@ -59,7 +64,11 @@ impl Epoch {
         let envelope = secret("envelope", Kem::X25519)?;
         let envelope = EnvelopeKey { kid: name("env", envelope.public_key().as_bytes()), secret: envelope };
         let ehbp = secret("ehbp", Kem::X25519)?;
-        Ok(Self { number, ohttp, ehbp, envelope, seen: Mutex::new(ReplaySet::new(capacity, *marks)), capacity })
+        let secrets = secret("secrets", Kem::X25519)?;
+        let secrets = SecretsKey { kid: name("sec", secrets.public_key().as_bytes()), secret: secrets };
+        let set = |capacity| Mutex::new(ReplaySet::new(capacity, *marks));
+        let (seen, seen_open) = (set(capacity), set(capacity.div_ceil(OPEN_SHARE)));
+        Ok(Self { number, ohttp, ehbp, envelope, secrets, seen, seen_open, capacity })
     }
 
     /// Its number in this boot, from 0.
@@ -86,20 +95,43 @@ impl Epoch {
         &self.envelope
     }
 
-    /// Accepts a message that one of these keys opened, once in the keys' life.
+    /// The key of operators' messages.
+    #[must_use]
+    pub const fn secrets(&self) -> &SecretsKey {
+        &self.secrets
+    }
+
+    /// Accepts a message that one of these keys opened and that is admitted to a route for few, once in the keys' life.
     ///
     /// # Errors
     /// [`Seen`]
     pub fn accept(&self, wire: &str, message: &[u8]) -> Result<Room, Seen> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.accept(wire, message)?;
+        Ok(self.room(&seen))
+    }
+
+    fn room(&self, seen: &ReplaySet) -> Room {
         // the last sixteenth is for requests that are on their way while the next epoch begins
         let few = self.capacity - self.capacity / 16;
-        Ok(if seen.len() >= few { Room::Little } else { Room::Enough })
+        if seen.len() >= few { Room::Little } else { Room::Enough }
+    }
+
+    /// Whether the epoch that comes next should begin.
+    pub(super) fn is_nearly_full(&self) -> bool {
+        self.room(&self.seen.lock().unwrap_or_else(PoisonError::into_inner)) == Room::Little
+    }
+
+    /// As [`Epoch::accept`], for a route that is open to everyone. Its share is small: what it answers can be had without sealing.
+    ///
+    /// # Errors
+    /// [`Seen`]
+    pub fn accept_open(&self, wire: &str, message: &[u8]) -> Result<(), Seen> {
+        self.seen_open.lock().unwrap_or_else(PoisonError::into_inner).accept(wire, message)
     }
 
     /// What the keyset lists of the wires that are served, with the algorithms' names.
-    pub(super) fn public_keys(&self, wires: &Wires) -> Vec<PublicKey> {
+    pub(super) fn public_keys(&self, wires: &Wires, operators: bool) -> Vec<PublicKey> {
         let entry = |prefix, algo: &str, key: &[u8]| PublicKey {
             key_id: name(prefix, key),
             algo: algo.to_owned(),
@@ -113,6 +145,7 @@ impl Epoch {
         let others = [
             (wires.ehbp, "ehbp", algorithm::EHBP, &self.ehbp),
             (wires.envelope, "env", algorithm::ENVELOPE, &self.envelope.secret),
+            (operators, "sec", algorithm::SECRETS, &self.secrets.secret),
         ];
         let served = gateway.chain(others).filter(|(served, ..)| *served);
         served.map(|(_, prefix, algo, secret)| entry(prefix, algo, &public(secret))).collect()

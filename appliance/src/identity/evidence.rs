@@ -4,9 +4,22 @@
 //! find here stands in `missing`. docs/decisions/0007 lists the members.
 
 use serde_json::{Map, Value, json};
-use tee::{Bank, Evidence, SevSnpEvidence, TdxEvidence, Tpm2Evidence};
+use tee::{Bank, Binding, Evidence, SevSnpEvidence, TdxEvidence, Tpm2Evidence};
 
 use super::Identity;
+
+/// What every report of a boot repeats, as it is written there.
+pub(super) struct Shown {
+    binding: Binding,
+    document: String,
+    endorsements: Option<String>,
+}
+
+impl Shown {
+    pub(super) fn of(binding: Binding, document: &[u8], endorsements: Option<&[u8]>) -> Self {
+        Self { binding, document: hex::encode(document), endorsements: endorsements.map(hex::encode) }
+    }
+}
 
 /// The object: what the machine signed, and what it says about itself beside that.
 pub(super) fn json(identity: &Identity, evidence: &Evidence) -> Value {
@@ -19,8 +32,8 @@ pub(super) fn json(identity: &Identity, evidence: &Evidence) -> Value {
     put("host_mode", origin.host_mode.into());
     put("insecure_host", origin.insecure_host.into());
     if *evidence != Evidence::None {
-        put("document", hex::encode(&identity.document).into());
-        put("document_binding", identity.binding.name().into());
+        put("document", identity.shown.document.as_str().into());
+        put("document_binding", identity.shown.binding.name().into());
     }
     match evidence {
         Evidence::None => {}
@@ -28,10 +41,10 @@ pub(super) fn json(identity: &Identity, evidence: &Evidence) -> Value {
         Evidence::SevSnp(evidence) => put("sev_snp", sev_snp(evidence)),
         Evidence::Tdx(evidence) => put("tdx", tdx(evidence)),
     }
-    if let Some(endorsements) = &identity.endorsements {
-        put("endorsements", hex::encode(endorsements).into());
+    if let Some(endorsements) = &identity.shown.endorsements {
+        put("endorsements", endorsements.as_str().into());
     }
-    put("missing", missing(evidence, identity.endorsements.is_some()).into());
+    put("missing", missing(evidence, identity.shown.endorsements.is_some()).into());
     Value::Object(members)
 }
 
@@ -106,5 +119,81 @@ fn tdx(evidence: &TdxEvidence) -> Value {
 fn add(object: &mut Value, name: &str, bytes: Option<&[u8]>) {
     if let (Value::Object(members), Some(bytes)) = (object, bytes) {
         members.insert(name.to_owned(), hex::encode(bytes).into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// A launch measurement that no other part of a buffer is like.
+    fn launch() -> Vec<u8> {
+        (100..148).collect()
+    }
+
+    /// Parts of a structure, each filled with its place in the list, around the measurement, which is where the length is 0.
+    fn made(header: &[u8], lengths: &[usize]) -> Vec<u8> {
+        let parts = lengths.iter().enumerate().map(|(index, length)| match length {
+            0 => launch(),
+            length => vec![u8::try_from(index).expect("few") + 1; *length],
+        });
+        [header.to_vec(), parts.collect::<Vec<_>>().concat()].concat()
+    }
+
+    fn snp(report: &[u8]) -> Option<String> {
+        measurement(&Evidence::SevSnp(SevSnpEvidence { report: report.to_vec(), certificates: None }))
+    }
+
+    fn of_tdx(quote: &[u8]) -> Option<String> {
+        measurement(&Evidence::Tdx(TdxEvidence { quote: quote.to_vec(), event_log: None }))
+    }
+
+    #[test]
+    fn the_measurement_of_sev_snp_is_the_launch_digest() {
+        // version, SVN, policy, family, image, VMPL, algorithm, TCB, platform, key information, reserved, report data; host data
+        let report = made(&[], &[4, 4, 8, 16, 16, 4, 4, 8, 8, 4, 4, 64, 0, 32]);
+        assert_eq!(snp(&report), Some(hex::encode(launch())));
+        assert_eq!(snp(&report[..0x90 + 48]), Some(hex::encode(launch())));
+        assert_eq!(snp(&report[..0x90 + 47]), None, "one byte short");
+        assert_eq!(snp(&[]), None);
+    }
+
+    #[test]
+    fn the_measurement_of_tdx_is_mrtd_in_both_versions_of_a_quote() {
+        // TEE_TCB_SVN, MRSEAM, MRSIGNERSEAM, SEAMATTRIBUTES, TDATTRIBUTES, XFAM, MRTD, MRCONFIGID
+        const BODY: [usize; 8] = [16, 48, 48, 8, 8, 8, 0, 48];
+        let header = |version: u8| [&[version, 0, 2, 0, 0x81, 0, 0, 0][..], &[0xee; 40]].concat();
+        let (four, five) = (header(4), [header(5), vec![2, 0, 0x48, 2, 0, 0]].concat());
+        for header in [four, five] {
+            let (quote, end) = (made(&header, &BODY), header.len() + 136 + 48);
+            assert_eq!(of_tdx(&quote), Some(hex::encode(launch())), "version {}", header[0]);
+            assert_eq!(of_tdx(&quote[..end]), Some(hex::encode(launch())));
+            assert_eq!(of_tdx(&quote[..end - 1]), None, "one byte short");
+        }
+        assert_eq!((of_tdx(&[]), of_tdx(&[4, 0])), (None, None));
+    }
+
+    #[test]
+    fn the_measurement_of_a_tpm_is_pcr_4_of_the_sha_256_bank() {
+        let of = |pcrs: &[(Bank, u8)]| {
+            let mut banks: BTreeMap<Bank, BTreeMap<u8, Vec<u8>>> = BTreeMap::new();
+            for (bank, register) in pcrs {
+                banks.entry(*bank).or_default().insert(*register, vec![*register; 32]);
+            }
+            measurement(&Evidence::Tpm2(Tpm2Evidence {
+                quote: Vec::new(),
+                signature: Vec::new(),
+                ak: Vec::new(),
+                ak_certificate: None,
+                pcrs: banks,
+                event_log: Vec::new(),
+            }))
+        };
+        assert_eq!(of(&[(Bank::Sha256, 0), (Bank::Sha256, 4), (Bank::Sha384, 4)]), Some("04".repeat(32)));
+        assert_eq!(of(&[(Bank::Sha256, 0), (Bank::Sha256, 12)]), None, "another register");
+        assert_eq!(of(&[(Bank::Sha384, 4)]), None, "another bank");
+        assert_eq!(measurement(&Evidence::None), None);
     }
 }

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 
 use deployment::Wires;
 use protocol::ratchet::Ratchet;
-use protocol::{Keyset, Report, Sha256Digest};
-use zeroize::Zeroizing;
+use protocol::{Keyset, Sha256Digest};
 
 use super::epoch::Epoch;
-use super::{IdentityError, PerBoot};
+use super::{IdentityError, PerBoot, drawn};
 
 /// Least time between the beginnings of two epochs when the first is full: a flood of requests must not spin the wheel.
 const SHORTEST: Duration = Duration::from_secs(60);
@@ -20,8 +19,9 @@ const SHORTEST: Duration = Duration::from_secs(60);
 /// How long before its epoch the next keyset and its evidence are made; a quarter of short epochs.
 const LEAD: Duration = Duration::from_secs(60);
 
-/// Keysets of past epochs that are kept at most.
-const PAST: usize = 256;
+/// Most bytes of what is kept about past epochs. A report repeats document and endorsements: with the largest ones it has half a
+/// megabyte.
+const PAST_BYTES: usize = 16 << 20;
 
 /// A keyset and what was said about it.
 pub struct Published {
@@ -31,8 +31,16 @@ pub struct Published {
     pub keyset: Keyset,
     /// The digest that evidence binds.
     pub digest: Sha256Digest,
-    /// The report without a nonce, once it was made.
-    pub(super) report: OnceLock<Report>,
+    /// The report without a nonce as it is sent, once it was made.
+    pub(super) report: OnceLock<Arc<[u8]>>,
+    /// Bytes of the keyset in its canonical form: about what it takes in memory.
+    keyset_bytes: usize,
+}
+
+impl Published {
+    fn bytes(&self) -> usize {
+        self.keyset_bytes.saturating_add(self.report.get().map_or(0, |report| report.len()))
+    }
 }
 
 /// The epochs whose keys open requests.
@@ -94,13 +102,11 @@ pub(super) struct Ring {
 impl Ring {
     pub(super) fn begin(boot: &PerBoot, lives: Lives, wires: &Wires, now: Instant) -> Result<Self, IdentityError> {
         let derived = boot.machine.derived_secret().map(|secret| &**secret);
-        let chain = Ratchet::new(&*fresh()?, derived).map_err(IdentityError::Derive)?;
-        let mut first_id = [0];
-        getrandom::fill(&mut first_id).map_err(IdentityError::Random)?;
-        let [first_id] = first_id;
+        let chain = Ratchet::new(&*drawn()?, derived).map_err(IdentityError::Derive)?;
+        let [first_id] = *drawn()?;
         let current = Arc::new(Epoch::draw(&chain, 0, first_id, lives.requests, wires)?);
         let mut chain = chain;
-        chain.advance(&*fresh()?, derived).map_err(IdentityError::Derive)?;
+        chain.advance(&*drawn()?, derived).map_err(IdentityError::Derive)?;
         let next = Arc::new(Epoch::draw(&chain, 1, first_id, lives.requests, wires)?);
         let published = Arc::new(publish(boot, wires, &current, &next)?);
         let live = Live { previous: None, current, next };
@@ -138,10 +144,15 @@ impl Ring {
         self.pressed = true;
     }
 
+    /// When the next epoch begins.
+    pub(super) fn end(&self) -> Instant {
+        let end = self.began + self.lives.epoch;
+        if self.pressed { end.min(self.began + SHORTEST) } else { end }
+    }
+
     /// What has to be done next, and when.
     pub(super) fn due(&self) -> (Instant, Due) {
-        let end = self.began + self.lives.epoch;
-        let end = if self.pressed { end.min(self.began + SHORTEST) } else { end };
+        let end = self.end();
         let mut due = (end, Due::Begin);
         if self.prepared.is_none() {
             due = (end.checked_sub(LEAD.min(self.lives.epoch / 4)).unwrap_or(end), Due::Prepare);
@@ -167,7 +178,7 @@ impl Ring {
             return Ok(Arc::clone(published));
         }
         let derived = boot.machine.derived_secret().map(|secret| &**secret);
-        self.chain.advance(&*fresh()?, derived).map_err(IdentityError::Derive)?;
+        self.chain.advance(&*drawn()?, derived).map_err(IdentityError::Derive)?;
         let number = self.live.next.number().saturating_add(1);
         let after = Arc::new(Epoch::draw(&self.chain, number, self.first_id, self.lives.requests, wires)?);
         let published = Arc::new(publish(boot, wires, &self.live.next, &after)?);
@@ -189,10 +200,9 @@ impl Ring {
         self.live.previous = Some(current);
         self.grace_ends = Some(now + self.lives.grace);
         self.past.push_back((now, std::mem::replace(&mut self.published, Arc::clone(&published))));
-        if self.past.len() > PAST {
-            self.past.pop_front();
-        }
-        (self.began, self.pressed) = (now, false);
+        self.forget_oldest();
+        // messages to the next key may have filled it already; then it is the wheel's turn again
+        (self.began, self.pressed) = (now, self.live.current.is_nearly_full());
         Ok(published)
     }
 
@@ -204,19 +214,25 @@ impl Ring {
         while self.past.front().is_some_and(|(ended, _)| *ended + self.lives.receipts <= now) {
             self.past.pop_front();
         }
+        self.forget_oldest();
     }
-}
 
-fn fresh() -> Result<Zeroizing<[u8; 32]>, IdentityError> {
-    let mut bytes = Zeroizing::new([0; 32]);
-    getrandom::fill(bytes.as_mut_slice()).map_err(IdentityError::Random)?;
-    Ok(bytes)
+    /// Drops the oldest of what is kept about past epochs, until the rest is few enough bytes.
+    fn forget_oldest(&mut self) {
+        let mut bytes: usize = self.past.iter().map(|(_, published)| published.bytes()).sum();
+        while bytes > PAST_BYTES {
+            let Some((_, oldest)) = self.past.pop_front() else { return };
+            bytes = bytes.saturating_sub(oldest.bytes());
+        }
+    }
 }
 
 /// The keyset of an epoch: the keys of the boot, its own, and the next one's.
 fn publish(boot: &PerBoot, wires: &Wires, current: &Epoch, next: &Epoch) -> Result<Published, IdentityError> {
     let mut keyset = boot.keyset();
-    keyset.e2ee_public_keys = current.public_keys(wires).into_iter().chain(next.public_keys(wires)).collect();
-    let digest = keyset.digest().map_err(IdentityError::Keyset)?;
-    Ok(Published { epoch: current.number(), keyset, digest, report: OnceLock::new() })
+    let keys = |epoch: &Epoch| epoch.public_keys(wires, boot.operators);
+    keyset.e2ee_public_keys = keys(current).into_iter().chain(keys(next)).collect();
+    let canonical = keyset.canonical().map_err(IdentityError::Keyset)?;
+    let (digest, keyset_bytes) = (Sha256Digest::of(canonical.as_bytes()), canonical.len());
+    Ok(Published { epoch: current.number(), keyset, digest, report: OnceLock::new(), keyset_bytes })
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose, SanType,
@@ -14,19 +14,55 @@ use rcgen::{
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
-use rustls::server::NoServerSessionStorage;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::server::{ClientHello, NoServerSessionStorage, ParsedCertificate, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use super::IdentityError;
 
-/// A certificate chain, its private key, and the digest clients pin.
+/// A certificate chain, its private key, and the digest clients pin. Clones are one identity.
 #[derive(Clone)]
 pub struct TlsIdentity {
+    /// With the certificate of the start.
     certified: Arc<CertifiedKey>,
+    shown: Arc<Shown>,
+    /// The key as one that signs requests for certificates; a key that the user brought is the user's to do that with.
+    signer: Option<Arc<KeyPair>>,
     spki_sha256: [u8; 32],
 }
+
+/// The certificate that new connections are shown; always one for the same key.
+#[derive(Debug)]
+struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+/// Why a certificate is not installed, or not asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// Not one to eight certificates in PEM form.
+    #[error("not a chain of 1 to {MAX_CHAIN} certificates in PEM form")]
+    Malformed,
+    /// The first certificate is for another key.
+    #[error("the first certificate is not for the attested TLS key")]
+    OtherKey,
+    /// A name that no certificate can carry, or none, or too many.
+    #[error("a certificate needs 1 to {MAX_NAMES} names, each a DNS name or an address")]
+    Names,
+    /// The key was brought by the user.
+    #[error("the TLS key was brought by the machine's owner, who can ask for certificates without this server")]
+    BroughtKey,
+}
+
+/// Most certificates of a chain.
+pub const MAX_CHAIN: usize = 8;
+/// Most names in a request for a certificate.
+pub const MAX_NAMES: usize = 32;
 
 impl fmt::Debug for TlsIdentity {
     /// Shows the public digest only.
@@ -34,6 +70,9 @@ impl fmt::Debug for TlsIdentity {
         f.debug_struct("TlsIdentity").field("spki_sha256", &hex::encode(self.spki_sha256)).finish()
     }
 }
+
+/// A chain that [`TlsIdentity::judge`] accepted.
+pub struct Chain(Arc<CertifiedKey>);
 
 /// Most bytes of a certificate chain or a key.
 const MAX_PEM_BYTES: u64 = 1 << 20;
@@ -56,7 +95,8 @@ impl TlsIdentity {
         let key = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(IdentityError::Certificate)?;
         let certificate = parameters(names)?.self_signed(&key).map_err(IdentityError::Certificate)?;
         let private = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-        Self::from_der(vec![certificate.der().clone()], private)
+        let made = Self::from_der(vec![certificate.der().clone()], private)?;
+        Ok(Self { signer: Some(Arc::new(key)), ..made })
     }
 
     /// Reads the user's certificate chain and private key, both PEM.
@@ -80,7 +120,55 @@ impl TlsIdentity {
         let certified = CertifiedKey::from_der(chain, key, &provider()).map_err(IdentityError::Tls)?;
         let spki = certified.key.public_key().ok_or(IdentityError::NoPublicKey)?;
         let spki_sha256 = Sha256::digest(spki.as_ref()).into();
-        Ok(Self { certified: Arc::new(certified), spki_sha256 })
+        let certified = Arc::new(certified);
+        let shown = Arc::new(Shown(RwLock::new(Arc::clone(&certified))));
+        Ok(Self { certified, shown, signer: None, spki_sha256 })
+    }
+
+    /// A request for a certificate (PKCS #10, PEM) with these names and no others; the key signs it and stays where it is.
+    ///
+    /// # Errors
+    /// [`ChainError::Names`], [`ChainError::BroughtKey`].
+    pub fn request(&self, names: &[String]) -> Result<String, ChainError> {
+        let signer = self.signer.as_ref().ok_or(ChainError::BroughtKey)?;
+        if names.is_empty()
+            || names.len() > MAX_NAMES
+            || !names.iter().all(|name| deployment::Rule::HostName.accepts(name))
+        {
+            return Err(ChainError::Names);
+        }
+        let mut parameters = CertificateParams::default();
+        parameters.distinguished_name = DistinguishedName::new();
+        parameters.subject_alt_names = alternatives(names).map_err(|_| ChainError::Names)?;
+        parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        parameters.serialize_request(&**signer).and_then(|request| request.pem()).map_err(|_| ChainError::Names)
+    }
+
+    /// A chain in PEM form, the server's certificate first, that new connections may be shown.
+    ///
+    /// Nothing is asked of names, dates and issuers, which are clients' business; the key is the attested one.
+    ///
+    /// # Errors
+    /// [`ChainError::Malformed`], [`ChainError::OtherKey`].
+    pub fn judge(&self, pem: &str) -> Result<Chain, ChainError> {
+        let sections = CertificateDer::pem_slice_iter(pem.as_bytes()).take(MAX_CHAIN + 1);
+        let chain = sections.collect::<Result<Vec<_>, _>>().map_err(|_| ChainError::Malformed)?;
+        if chain.is_empty() || chain.len() > MAX_CHAIN {
+            return Err(ChainError::Malformed);
+        }
+        if !chain.iter().all(|certificate| ParsedCertificate::try_from(certificate).is_ok()) {
+            return Err(ChainError::Malformed);
+        }
+        let certified = CertifiedKey::new(chain, Arc::clone(&self.certified.key));
+        certified.keys_match().map_err(|_| ChainError::OtherKey)?;
+        Ok(Chain(Arc::new(certified)))
+    }
+
+    /// Shows new connections a chain, or the certificate of the start again. Open ones go on.
+    pub fn show(&self, chain: Option<Chain>) {
+        let certified = chain.map_or_else(|| Arc::clone(&self.certified), |Chain(certified)| certified);
+        *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = certified;
     }
 
     /// SHA-256 of the certificate's `SubjectPublicKeyInfo`: what clients pin.
@@ -106,7 +194,7 @@ impl TlsIdentity {
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(IdentityError::Tls)?
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&self.certified))));
+            .with_cert_resolver(Arc::clone(&self.shown) as _);
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -118,20 +206,27 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
 }
 
-fn parameters(names: &[String]) -> Result<CertificateParams, IdentityError> {
-    let mut parameters = CertificateParams::default();
-    let fixed = ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
-    for (index, name) in names.iter().chain(&fixed).enumerate() {
+/// Names as a certificate carries them, each once.
+fn alternatives<'a>(names: impl IntoIterator<Item = &'a String>) -> Result<Vec<SanType>, IdentityError> {
+    let mut alternatives = Vec::new();
+    for (index, name) in names.into_iter().enumerate() {
         let name = match name.parse::<IpAddr>() {
             Ok(address) => SanType::IpAddress(address),
             Err(_) => {
                 SanType::DnsName(name.as_str().try_into().map_err(|source| IdentityError::Name { index, source })?)
             }
         };
-        if !parameters.subject_alt_names.contains(&name) {
-            parameters.subject_alt_names.push(name);
+        if !alternatives.contains(&name) {
+            alternatives.push(name);
         }
     }
+    Ok(alternatives)
+}
+
+fn parameters(names: &[String]) -> Result<CertificateParams, IdentityError> {
+    let mut parameters = CertificateParams::default();
+    let fixed = ["localhost".to_owned(), Ipv4Addr::LOCALHOST.to_string()];
+    parameters.subject_alt_names = alternatives(names.iter().chain(&fixed))?;
     parameters.distinguished_name = DistinguishedName::new();
     parameters.distinguished_name.push(DnType::CommonName, "Lethe");
     parameters.not_before = rcgen::date_time_ymd(1970, 1, 1);

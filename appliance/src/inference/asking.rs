@@ -28,7 +28,6 @@ pub fn ask_through(prompt: &str, room: usize) -> (Job, mpsc::Receiver<Event>) {
         logprobs: None,
     };
     let job = Job {
-        id: [0; 16],
         prompt: Zeroizing::new(prompt.to_owned()),
         parse_special: true,
         max_tokens: 1000,

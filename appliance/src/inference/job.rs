@@ -51,8 +51,6 @@ pub struct Sampling {
 
 /// One generation.
 pub struct Job {
-    /// Random id of the request; the only thing of it that a log may show.
-    pub id: [u8; 16],
     /// The effective prompt as text; special tokens in it are parsed as such when `parse_special`.
     pub prompt: Zeroizing<String>,
     /// True for a rendered chat template, false for the raw prompt of `/v1/completions`.

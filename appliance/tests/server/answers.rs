@@ -245,3 +245,16 @@ async fn an_event_shows_id_route_and_status_and_nothing_of_the_request() {
     server.events.line(&[model.header("x-request-id"), "route=model status=404"]).await;
     assert!(server.events.lines().iter().all(|line| !line.contains("MARK")));
 }
+
+#[tokio::test]
+async fn a_client_of_aci_may_demand_what_this_server_is_and_no_session_behind_it() {
+    let server = Server::say(&["a"]);
+    assert_eq!(server.chat(json!({"provider": {"aci_verified": true}})).await.status, 200);
+    let refused = server.chat(json!({"provider": {"aci_session_ids": ["session"]}})).await;
+    assert_eq!(refused.error(), (412, "session_not_accepted".to_owned()));
+    assert_eq!(refused.json()["error"]["type"], "session_not_accepted");
+    assert_eq!(
+        server.chat(json!({"provider": {"aci_tee": true}})).await.error(),
+        (400, "unknown_parameter".to_owned())
+    );
+}

@@ -1,23 +1,29 @@
 //! EHBP: sealed bodies on the ordinary routes.
 
-use deployment::{Wires, token};
+use std::time::{Duration, Instant};
+
+use deployment::{Shape, Wires, token};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http_body_util::BodyExt as _;
+use protocol::Sha256Digest;
 use protocol::ehbp::{ENCAPSULATED_KEY_HEADER, KEY_PROBLEM, PendingAnswer, RESPONSE_NONCE_HEADER, seal_request};
 use protocol::hpke::{PublicKey, Random};
 use protocol::ohttp::KeyConfig;
+use protocol::receipt::Verified;
+use protocol::receipt::event::Transport;
 use serde_json::{Value, json};
 
 use crate::client::{Reply, begin, chat, post, tls};
 use crate::engine::Script;
+use crate::epochs::first_keys_are_wiped;
 use crate::server::{Server, Setup};
 
 fn served() -> Setup {
     Setup { wires: Wires { ehbp: true, ..Wires::default() }, ..Setup::default() }
 }
 
-async fn key(server: &Server) -> PublicKey {
+pub async fn key(server: &Server) -> PublicKey {
     let reply = server.get("/.well-known/hpke-keys").await;
     assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, "application/ohttp-keys"));
     let config = KeyConfig::decode(&reply.body).expect("one bare configuration");
@@ -25,7 +31,7 @@ async fn key(server: &Server) -> PublicKey {
     config.key
 }
 
-fn seal(key: &PublicKey, body: &str) -> (String, Vec<u8>, PendingAnswer) {
+pub fn seal(key: &PublicKey, body: &str) -> (String, Vec<u8>, PendingAnswer) {
     let mut random = Random(|bytes: &mut [u8]| getrandom::fill(bytes).expect("random bytes"));
     seal_request(key, body.as_bytes(), &mut random).expect("sealed")
 }
@@ -119,6 +125,73 @@ async fn what_does_not_open_gets_the_standard_errors_and_asks_nobody() {
     assert_eq!(send(&server, &enc, body.clone()).await.status, 200, "the good one counts still");
     assert_eq!(send(&server, &enc, body).await.error(), (400, "undecryptable".to_owned()), "once");
     assert_eq!(server.engine.seen.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn keys_that_are_over_are_wiped_while_an_answer_to_them_is_made() {
+    for stream in [false, true] {
+        let server = Server::start(Setup { script: Script::Late(1000), ..served() });
+        let (enc, body, pending) = seal(&key(&server).await, &chat(&json!({"stream": stream})));
+        let (reply, ()) = tokio::join!(send(&server, &enc, body), first_keys_are_wiped(&server));
+        assert!(String::from_utf8_lossy(&open(pending, &reply)).contains("late"));
+    }
+}
+
+#[tokio::test]
+async fn the_keys_of_three_epochs_open_and_one_whose_grace_is_over_gets_the_key_problem() {
+    let server = Server::start(served());
+    let live = server.identity.live();
+    let (old, next) = (key(&server).await, live.next.ehbp().public_key());
+    drop(live);
+    let ask = async |key: &PublicKey| {
+        let (enc, body, pending) = seal(key, &chat(&json!({})));
+        (send(&server, &enc, body).await, pending)
+    };
+    let opens = async |key: &PublicKey| {
+        let (reply, pending) = ask(key).await;
+        reply.status == 200 && String::from_utf8_lossy(&open(pending, &reply)).contains("Hello")
+    };
+    assert!(opens(&old).await && opens(&next).await, "the next one is taken already");
+    let now = Instant::now();
+    server.identity.advance(now).expect("the next epoch");
+    server.identity.forget(now);
+    assert_eq!(key(&server).await, next);
+    assert!(opens(&old).await && opens(&next).await, "the old one in its grace");
+    server.identity.forget(now + Duration::from_secs(3601));
+    let (late, _) = ask(&old).await;
+    assert_eq!((late.status.as_u16(), &late.json()["type"]), (422, &json!(KEY_PROBLEM)));
+    assert!(opens(&next).await, "with the key that is published now it goes on");
+}
+
+#[tokio::test]
+async fn a_paced_stream_is_sealed_in_chunks_of_one_size() {
+    let wires = Wires { ehbp: true, shape: Shape::Paced, paced_ms: 20, paced_bytes: 1024, ..Wires::default() };
+    let script = Script::SayWithPauses(vec![(0, "a"), (150, "some longer piece of text")]);
+    let server = Server::start(Setup { script, wires, ..Setup::default() });
+    let (enc, body, pending) = seal(&key(&server).await, &chat(&json!({"stream": true})));
+    let reply = send(&server, &enc, body).await;
+    let (mut rest, mut sizes) = (&reply.body[..], Vec::new());
+    while let Some((length, after)) = rest.split_first_chunk::<4>() {
+        let length = usize::try_from(u32::from_be_bytes(*length)).expect("small");
+        sizes.push(length);
+        rest = &after[length..];
+    }
+    assert!(sizes.iter().all(|size| *size == 1024 + 16), "{sizes:?}");
+    assert!(sizes.len() >= 5, "frames while nothing is said: {}", sizes.len());
+    assert!(String::from_utf8_lossy(&open(pending, &reply)).contains("[DONE]"));
+}
+
+#[tokio::test]
+async fn the_receipts_id_is_in_the_clear_like_all_headers() {
+    let server = Server::start(served());
+    let (enc, body, pending) = seal(&key(&server).await, &chat(&json!({})));
+    let reply = send(&server, &enc, body).await;
+    let kept = server.get(&format!("/v1/aci/receipts/{}", reply.header("x-receipt-id"))).await;
+    let receipt = Verified::check(&kept.body, &server.identity.published().keyset).expect("a receipt");
+    let (request, answer) = (Sha256Digest::of(chat(&json!({})).as_bytes()), Sha256Digest::of(&open(pending, &reply)));
+    assert_eq!(receipt.check_exchange(request, answer), Ok(()));
+    let transport: Transport = receipt.event().expect("well formed").expect("a transport");
+    assert_eq!(transport.wire, "ehbp");
 }
 
 #[tokio::test]

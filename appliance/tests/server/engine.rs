@@ -22,6 +22,8 @@ pub enum Script {
     Endless,
     /// Says large pieces as fast as they are taken.
     Flood,
+    /// Starts after so many milliseconds, and says a word.
+    Late(u64),
     /// Starts and says nothing.
     Silent,
     /// Fails before it starts.
@@ -48,16 +50,19 @@ pub struct Engine {
     pub script: Mutex<Script>,
     pub seen: Mutex<Vec<Seen>>,
     pub ready: AtomicBool,
+    /// The chat template's source, as the model has it.
+    source: Option<&'static str>,
     /// Jobs whose receiver was dropped while they ran.
     pub abandoned: Arc<AtomicUsize>,
 }
 
 impl Engine {
-    pub fn new(script: Script) -> Arc<Self> {
+    pub fn new(script: Script, source: Option<&'static str>) -> Arc<Self> {
         Arc::new(Self {
             script: Mutex::new(script),
             seen: Mutex::default(),
             ready: AtomicBool::new(true),
+            source,
             abandoned: Arc::default(),
         })
     }
@@ -94,6 +99,9 @@ async fn play(script: Script, job: Job, abandoned: Arc<AtomicUsize>) {
         send(Event::Failed(failure)).await;
         return;
     }
+    if let Script::Late(wait) = script {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+    }
     send(Event::Started { prompt_tokens: USAGE.prompt_tokens }).await;
     match script {
         Script::Say(pieces, finish) => {
@@ -101,6 +109,10 @@ async fn play(script: Script, job: Job, abandoned: Arc<AtomicUsize>) {
                 send(text(piece)).await;
             }
             send(done(finish)).await;
+        }
+        Script::Late(_) => {
+            send(text("late")).await;
+            send(done(Finish::Stop)).await;
         }
         Script::SayWithPauses(pieces) => {
             for (wait, piece) in pieces {
@@ -173,7 +185,7 @@ impl Submit for Engine {
     fn facts(&self) -> Arc<ModelFacts> {
         Arc::new(ModelFacts {
             architecture: "llama".to_owned(),
-            chat_template: None,
+            chat_template: self.source.map(str::to_owned),
             bos_token: String::new(),
             eos_token: String::new(),
             vocabulary: 1000,

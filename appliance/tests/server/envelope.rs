@@ -1,8 +1,8 @@
 //! The envelope: keys, sealed requests, sealed answers, and what is refused.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use deployment::{Wires, token};
+use deployment::{Shape, Wires, token};
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
 use http_body_util::BodyExt as _;
@@ -16,29 +16,30 @@ use serde_json::{Value, json};
 
 use crate::client::{Reply, begin, chat, post, tls};
 use crate::engine::Script;
+use crate::epochs::first_keys_are_wiped;
 use crate::server::{Server, Setup};
 
 fn served() -> Setup {
     Setup { wires: Wires { envelope: true, ..Wires::default() }, ..Setup::default() }
 }
 
-fn now() -> u64 {
+pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }
 
-async fn page(server: &Server) -> KeyPage {
+pub async fn page(server: &Server) -> KeyPage {
     let reply = server.get("/api/pubkey").await;
     assert_eq!(reply.status, 200);
     serde_json::from_slice(&reply.body).expect("a key page")
 }
 
-fn rid() -> String {
+pub fn rid() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("random bytes");
     hex::encode(bytes)
 }
 
-fn sealed(key: &PublishedKey, body: &str, rid: &str, ts: u64) -> (Message, AnswerOpener) {
+pub fn sealed(key: &PublishedKey, body: &str, rid: &str, ts: u64) -> (Message, AnswerOpener) {
     let mut random = Random(|bytes: &mut [u8]| getrandom::fill(bytes).expect("random bytes"));
     seal(key, &Request { content: body.as_bytes(), rid, ts, device: None }, &mut random).expect("sealed")
 }
@@ -75,6 +76,7 @@ async fn the_key_pages_show_the_keys_of_the_keyset() {
     let page = page(&server).await;
     assert_eq!(page.keyset_digest, server.identity.keyset_digest());
     assert!(page.now.abs_diff(now()) < 60);
+    assert_eq!(page.suite, "DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305");
     let published = server.identity.published();
     let listed: Vec<_> = published.keyset.e2ee("lethe.envelope.x25519").collect();
     let next = page.next.clone().expect("a next key");
@@ -145,7 +147,61 @@ async fn the_last_event_is_the_receipt_of_the_others_and_of_no_other_answer() {
             "byte for byte"
         );
         assert_eq!(receipt.head().endpoint, "/api/chat");
-        assert_eq!(reply.header("x-receipt-id"), receipt.head().receipt_id, "the same that can be fetched");
+        let path = format!("/v1/aci/receipts/{}", receipt.head().receipt_id);
+        assert_eq!(
+            server.get(&path).await.json()["receipt_id"],
+            *receipt.head().receipt_id,
+            "the same that can be fetched"
+        );
+    }
+}
+
+#[tokio::test]
+async fn nothing_outside_tells_what_is_inside() {
+    let good = token::text(&[1; 32]);
+    for envelope_streaming in [true, false] {
+        let wires = Wires { envelope: true, envelope_streaming, ..Wires::default() };
+        let server = Server::start(Setup { wires, tokens: vec![good.to_string()], ..Setup::default() });
+        let key = page(&server).await.current;
+        let mut outsides = std::collections::HashSet::new();
+        // an answer, a streamed one, and refusals, which all have receipts of their own
+        for body in [chat(&json!({})), chat(&json!({"stream": true})), chat(&json!({"model": "other"})), "{".to_owned()]
+        {
+            let (message, mut opener) = sealed(&key, &body, &rid(), now());
+            let mut request = post("/api/chat", message.to_json());
+            let bearer = HeaderValue::from_str(&format!("Bearer {}", *good)).expect("a value");
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+            let reply = server.send(request).await;
+            let mut outside: Vec<_> = reply
+                .headers
+                .iter()
+                // random, or a clock; the length of a body is its shape's business
+                .filter(|(name, _)| !["x-request-id", "date", "content-length"].contains(&name.as_str()))
+                .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")))
+                .collect();
+            outside.sort();
+            assert!(!outside.iter().any(|header| header.starts_with("x-receipt-id")), "{outside:?}");
+            outsides.insert((reply.status.as_u16(), outside));
+            if envelope_streaming {
+                assert!(opened_with_receipt(opener, &reply).1.contains("rcpt-"), "it is inside");
+            } else {
+                let [answer, receipt]: [Value; 2] = serde_json::from_slice(&reply.body).expect("two events");
+                opener.open(answer.to_string().as_bytes()).expect("opened");
+                let receipt = opener.open(receipt.to_string().as_bytes()).expect("opened");
+                assert!(String::from_utf8_lossy(&receipt).contains("rcpt-"), "it is inside");
+            }
+        }
+        assert_eq!(outsides.len(), 1, "{outsides:#?}");
+    }
+}
+
+#[tokio::test]
+async fn keys_that_are_over_are_wiped_while_an_answer_to_them_is_made() {
+    for stream in [false, true] {
+        let server = Server::start(Setup { script: Script::Late(1000), ..served() });
+        let (message, opener) = sealed(&page(&server).await.current, &chat(&json!({"stream": stream})), &rid(), now());
+        let (reply, ()) = tokio::join!(send(&server, &message), first_keys_are_wiped(&server));
+        assert!(opened(opener, &reply).contains("late"));
     }
 }
 
@@ -173,6 +229,69 @@ async fn a_client_that_goes_away_frees_the_sequence() {
     assert!(response.frame().await.is_some(), "it streams");
     drop(response);
     assert!(server.engine.abandoned(1).await);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_frees_the_sequence_of_an_answer_in_one_body_too() {
+    use tokio::io::AsyncWriteExt as _;
+    let wires = Wires { envelope: true, envelope_streaming: false, ..Wires::default() };
+    let server = Server::start(Setup { script: Script::Endless, wires, ..Setup::default() });
+    let (message, _) = sealed(&page(&server).await.current, &chat(&json!({"stream": true})), &rid(), now());
+    let body = message.to_json();
+    let mut stream = tls(&server, b"http/1.1").await;
+    let head = format!("POST /api/chat HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+    stream.write_all(&[head.as_bytes(), &body].concat()).await.expect("written");
+    stream.flush().await.expect("written");
+    while server.engine.seen.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(server.engine.abandoned.load(std::sync::atomic::Ordering::SeqCst), 0, "it is being made");
+    drop(stream);
+    assert!(server.engine.abandoned(1).await);
+}
+
+#[tokio::test]
+async fn a_paced_stream_is_sealed_in_events_of_one_size() {
+    let wires = Wires { envelope: true, shape: Shape::Paced, paced_ms: 20, paced_bytes: 1024, ..Wires::default() };
+    let script = Script::SayWithPauses(vec![(0, "a"), (150, "some longer piece of text")]);
+    let server = Server::start(Setup { script, wires, ..Setup::default() });
+    let (message, mut opener) = sealed(&page(&server).await.current, &chat(&json!({"stream": true})), &rid(), now());
+    let reply = send(&server, &message).await;
+    let (mut sizes, mut content) = (Vec::new(), Vec::new());
+    for event in reply.events() {
+        let piece = opener.open(event.as_bytes()).expect("opened");
+        sizes.push(piece.len());
+        content.extend_from_slice(&piece);
+    }
+    opener.finish().expect("the last event has come");
+    assert_eq!(sizes.pop(), Some(4096), "the receipt");
+    assert!(sizes.iter().all(|size| *size == 1024), "{sizes:?}");
+    assert!(sizes.len() >= 5, "frames while nothing is said: {}", sizes.len());
+    assert!(String::from_utf8_lossy(&content).contains("[DONE]"));
+}
+
+#[tokio::test]
+async fn the_key_before_opens_in_its_grace_and_gets_the_key_problem_after_it() {
+    let server = Server::start(served());
+    let old = page(&server).await.current;
+    let ask = async |key: &PublishedKey| {
+        let (message, opener) = sealed(key, &chat(&json!({})), &rid(), now());
+        (send(&server, &message).await, opener)
+    };
+    let start = Instant::now();
+    server.identity.advance(start).expect("the next epoch");
+    server.identity.forget(start);
+    let fresh = page(&server).await.current;
+    assert_ne!(fresh.kid, old.kid);
+    for key in [&old, &fresh] {
+        let (reply, opener) = ask(key).await;
+        assert!(opened(opener, &reply).contains("Hello"));
+    }
+    server.identity.forget(start + Duration::from_secs(3601));
+    let (late, _) = ask(&old).await;
+    assert_eq!((late.status.as_u16(), &late.json()["type"]), (400, &json!(KEY_PROBLEM)));
+    let (reply, opener) = ask(&fresh).await;
+    assert!(opened(opener, &reply).contains("Hello"), "with the key that is published now it goes on");
 }
 
 #[tokio::test]
@@ -215,6 +334,11 @@ async fn a_late_request_is_told_the_time() {
     }
     let (message, _) = sealed(&key, &chat(&json!({})), &rid(), now() - 30);
     assert_eq!(send(&server, &message).await.status, 200);
+
+    let wires = Wires { envelope: true, dates: false, ..Wires::default() };
+    let server = Server::start(Setup { wires, ..Setup::default() });
+    let (message, opener) = sealed(&page(&server).await.current, &chat(&json!({})), &rid(), 0);
+    assert!(opened(opener, &send(&server, &message).await).contains("Hello"), "where the document looks at no clock");
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Epochs: keysets change in time, clients see it, and what was said about the old one can still be had.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deployment::{Keys, Receipts};
 use lethe_appliance::identity::Published;
@@ -77,6 +77,36 @@ async fn evidence_of_an_epoch_is_made_before_it_begins() {
     assert!(server.identity.report_kept(next.digest).is_some());
 }
 
+/// Ends the first epoch and its grace while a request to its keys waits for an engine that takes its time.
+pub async fn first_keys_are_wiped(server: &Server) {
+    while server.engine.seen.lock().unwrap().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let keys = Arc::downgrade(&server.identity.live().current);
+    let now = Instant::now();
+    server.identity.advance(now).expect("the next epoch");
+    server.identity.forget(now);
+    assert!(keys.upgrade().is_some(), "in its grace");
+    server.identity.forget(now + Duration::from_secs(3601));
+    assert!(keys.upgrade().is_none(), "something holds the old keys");
+}
+
+#[tokio::test]
+async fn the_report_without_a_nonce_is_made_once_and_then_waits_for_nobody() {
+    let server = Server::say(&["a"]);
+    let all = || Arc::clone(server.state.evidence()).try_acquire_many_owned(16).expect("all places");
+    let taken = all();
+    assert_eq!(server.get("/v1/aci/attestation").await.error(), (429, "queue_full".to_owned()), "not made yet");
+    drop(taken);
+    let first = server.get("/v1/aci/attestation").await;
+    assert_eq!(report(&first).check(None), Ok(()));
+    let taken = all();
+    assert_eq!(server.get("/v1/aci/attestation").await.body, first.body);
+    let bound = server.get(&format!("/v1/aci/attestation?nonce={}", "ab".repeat(32))).await;
+    assert_eq!(bound.error(), (429, "queue_full".to_owned()), "another nonce needs the machine");
+    drop(taken);
+}
+
 #[tokio::test]
 async fn requests_for_evidence_wait_in_a_short_queue_and_others_are_told_to_come_back() {
     let server = Server::say(&["a"]);
@@ -92,6 +122,31 @@ async fn requests_for_evidence_wait_in_a_short_queue_and_others_are_told_to_come
     assert_eq!(server.chat(serde_json::json!({})).await.status, 200, "answers go on");
     drop((taken, last));
     assert_eq!(ask().await.status, 200);
+}
+
+#[tokio::test]
+async fn the_machine_is_asked_for_evidence_so_many_times_at_once_and_then_now_and_again() {
+    let server = Server::say(&["a"]);
+    let ask = async || server.get(&format!("/v1/aci/attestation?nonce={}", "ab".repeat(32))).await;
+    let mut given = 0;
+    let refused = loop {
+        let answer = ask().await;
+        if answer.status != 200 {
+            break answer;
+        }
+        given += 1;
+        assert!(given < 1000, "nothing bounds it");
+    };
+    assert!(given >= 32, "{given}");
+    assert_eq!((refused.error(), refused.header("retry-after")), ((429, "queue_full".to_owned()), "1"));
+    assert_eq!(
+        server.get("/v1/attestation/report").await.error(),
+        (429, "queue_full".to_owned()),
+        "one bound for both"
+    );
+    assert_eq!(server.get("/v1/aci/attestation").await.status, 200, "what was made already");
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    assert_eq!(ask().await.status, 200, "as the answer said");
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@
 
 mod access;
 mod answers;
+mod certificates;
 mod client;
 mod devices;
 mod ehbp;
@@ -22,5 +23,7 @@ mod hostile;
 mod limits;
 mod ohttp;
 mod receipts;
+mod refusals;
+mod secrets;
 mod server;
 mod traffic;

@@ -1,10 +1,10 @@
 //! OHTTP and chunked OHTTP, with the `ohttp` and `bhttp` crates as clients, and what the gateway refuses.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bhttp::{Message, Mode};
-use deployment::{Keys, Limits, Shape, Wires, token};
+use deployment::{Keys, Limits, OperatorKey as Listed, Secrets, Shape, Wires, token};
 use futures::executor::block_on;
 use futures::io::{AllowStdIo, AsyncReadExt as _, AsyncWriteExt as _};
 use http::header::CONTENT_TYPE;
@@ -17,12 +17,14 @@ use protocol::ohttp::{
     CHUNKED_REQUEST_TYPE, DATE_PROBLEM, KEY_PROBLEM, KeyConfig, REQUEST_TYPE, decode_list, seal_chunked_request,
     seal_request,
 };
-use protocol::receipt::event::Transport;
-use protocol::receipt::{IN_TRAILER, RECEIPT_FIELD, Verified};
+use protocol::receipt::event::{Place, Transport};
+use protocol::receipt::{IN_TRAILER, RECEIPT_FIELD, Verified, follows};
 use serde_json::{Value, json};
 
 use crate::client::{Reply, begin, chat, post, tls};
 use crate::engine::Script;
+use crate::epochs::first_keys_are_wiped;
+use crate::secrets;
 use crate::server::{MARK, Server, Setup};
 
 const GATEWAY: &str = "/.well-known/ohttp-gateway";
@@ -41,7 +43,7 @@ async fn config(server: &Server) -> KeyConfig {
     decode_list(&list(server).await).expect("our list").remove(0)
 }
 
-fn request(method: &str, path: &str, fields: &[(&str, &str)], content: impl Into<Vec<u8>>) -> Request {
+pub fn request(method: &str, path: &str, fields: &[(&str, &str)], content: impl Into<Vec<u8>>) -> Request {
     let fields = fields.iter().map(|(name, value)| Field::new(name, *value)).collect();
     let (method, scheme, path) = (method.to_owned(), "https".to_owned(), path.to_owned());
     let head = RequestHead { method, scheme, authority: "lethe.example".to_owned(), path, fields };
@@ -59,9 +61,14 @@ async fn send(server: &Server, kind: &'static str, message: Vec<u8>) -> Reply {
 }
 
 /// The answer to a request in one piece.
-async fn whole(server: &Server, request: &Request) -> Response {
+pub async fn whole(server: &Server, request: &Request) -> Response {
+    whole_to(server, &config(server).await, request).await
+}
+
+/// As [`whole`], with a key that may not be the current one.
+async fn whole_to(server: &Server, config: &KeyConfig, request: &Request) -> Response {
     let (message, pending) =
-        seal_request(&config(server).await, Aead::ChaCha20Poly1305, &request.encode(), &mut random()).expect("sealed");
+        seal_request(config, Aead::ChaCha20Poly1305, &request.encode(), &mut random()).expect("sealed");
     let reply = send(server, REQUEST_TYPE, message).await;
     assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, "message/ohttp-res"));
     let opened = pending.open(&reply.body).expect("opened");
@@ -210,6 +217,19 @@ async fn the_first_token_leaves_before_the_last_is_made() {
 }
 
 #[tokio::test]
+async fn keys_that_are_over_are_wiped_while_an_answer_to_them_is_made() {
+    for stream in [false, true] {
+        let late = || Server::script(Script::Late(1000));
+        let (one, two, request) = (late(), late(), ask(&json!({"stream": stream})));
+        let (first, ()) = tokio::join!(whole(&one, &request), first_keys_are_wiped(&one));
+        let (second, ()) = tokio::join!(chunked(&two, &request), first_keys_are_wiped(&two));
+        for response in [first, second] {
+            assert!(String::from_utf8_lossy(&response.content).contains("late"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_goes_away_in_the_middle_of_its_message_leaves_nothing_behind() {
     use tokio::io::AsyncWriteExt as _;
     let server = Server::say(&["a"]);
@@ -240,7 +260,7 @@ async fn a_client_that_goes_away_in_the_middle_of_its_message_leaves_nothing_beh
 }
 
 #[tokio::test]
-async fn errors_behind_the_seal_are_sealed_and_have_the_first_bucket() {
+async fn errors_behind_the_seal_are_sealed() {
     let good = token::text(&[1; 32]);
     let limits = Limits { body_bytes: 2048, ..Limits::default() };
     let server = Server::start(Setup { tokens: vec![good.to_string()], limits, ..Setup::default() });
@@ -263,14 +283,61 @@ async fn errors_behind_the_seal_are_sealed_and_have_the_first_bucket() {
     }
     let fine = with(&[json, ("authorization", &bearer)], &chat(&json!({})));
     assert_eq!(whole(&server, &fine).await.head.status, 200);
+}
 
-    let config = config(&server).await;
-    let mut sizes = std::collections::BTreeSet::new();
-    for request in [ask(&json!({})), request("GET", "/v1/nothing", &[], "")] {
-        let (message, _) = seal_request(&config, Aead::Aes128Gcm, &request.encode(), &mut random()).expect("sealed");
-        sizes.insert(send(&server, REQUEST_TYPE, message).await.body.len());
+/// Sizes of what comes back for these requests and for one that is none, in one piece and chunked; a set each.
+async fn sizes(server: &Server, requests: &[Request]) -> [std::collections::BTreeSet<usize>; 2] {
+    let (config, mut sizes) = (config(server).await, [const { std::collections::BTreeSet::new() }; 2]);
+    let contents = requests.iter().map(|request| (request.encode(), request.encode_indeterminate()));
+    for (content, parts) in contents.chain([(vec![9], vec![9])]) {
+        let (message, _) = seal_request(&config, Aead::Aes128Gcm, &content, &mut random()).expect("sealed");
+        let (whole, chunked) = (send(server, REQUEST_TYPE, message).await, {
+            let (message, _) = seal_chunked_request(&config, Aead::Aes128Gcm, &parts, &mut random()).expect("sealed");
+            send(server, CHUNKED_REQUEST_TYPE, message).await
+        });
+        assert_eq!((whole.status.as_u16(), chunked.status.as_u16()), (200, 200), "sealed");
+        sizes[0].insert(whole.body.len());
+        sizes[1].insert(chunked.body.len());
     }
-    assert_eq!(sizes.len(), 1, "one size for all errors");
+    sizes
+}
+
+#[tokio::test]
+async fn errors_have_one_size_which_short_answers_have_too() {
+    let good = token::text(&[1; 32]);
+    let setup = |shape| {
+        let wires = Wires { shape, ..Wires::default() };
+        Server::start(Setup { tokens: vec![good.to_string()], wires, ..Setup::default() })
+    };
+    let bearer = format!("Bearer {}", *good);
+    let fields = [("content-type", "application/json"), ("authorization", &*bearer)];
+    let with = |content: String| request("POST", "/v1/chat/completions", &fields, content);
+    let requests = [
+        ask(&json!({})),
+        request("GET", "/v1/nothing", &[], ""),
+        request("GET", "/v1/chat/completions", &[], ""),
+        request("GET", "/v1/aci/receipts/rcpt-0", &[], ""),
+        request("POST", "/v1/chat/completions", &[("content-type", "text/plain"), ("authorization", &bearer)], "{}"),
+        with("{".to_owned()),
+        with(chat(&json!({"model": "other"}))),
+        with(chat(&json!({"logit_bias": {"1000": 1}}))),
+        with(chat(&json!({"stream_options": {"include_usage": true, "x": 1}, "stream": true}))),
+        with(chat(&json!({"messages": [{"role": "assistant", "content": "x"}]}))),
+        with(chat(&json!({}))),
+        request("GET", "/health", &[], ""),
+    ];
+    // nonce and tag; nonce, the final chunk's mark and its tag
+    let expected = [1024 + 16 + 16, 1024 + 16 + 1 + 16];
+    for shape in [Shape::Padded, Shape::Paced] {
+        assert_eq!(
+            sizes(&setup(shape), &requests).await.map(|sizes| sizes.into_iter().collect::<Vec<_>>()),
+            expected.map(|size| vec![size]),
+            "{shape:?}"
+        );
+    }
+    for sizes in sizes(&setup(Shape::Off), &requests).await {
+        assert!(sizes.len() > 5, "without padding they differ: {sizes:?}");
+    }
 }
 
 #[tokio::test]
@@ -303,6 +370,8 @@ async fn what_does_not_open_is_refused_in_one_form_and_asks_nobody() {
         ("nothing but a header", REQUEST_TYPE, good[..7].to_vec()),
         ("nothing", REQUEST_TYPE, Vec::new()),
         ("chunked as whole", REQUEST_TYPE, chunks.clone()),
+        ("a flipped byte of a chunk", CHUNKED_REQUEST_TYPE, changed(&chunks, 5000)),
+        ("a flipped byte of the final chunk's tag", CHUNKED_REQUEST_TYPE, changed(&chunks, chunks.len() - 1)),
         ("no final chunk", CHUNKED_REQUEST_TYPE, chunks[..second.end].to_vec()),
         ("chunks in another order", CHUNKED_REQUEST_TYPE, swapped),
         ("a chunk twice", CHUNKED_REQUEST_TYPE, doubled),
@@ -385,23 +454,165 @@ async fn an_old_key_opens_in_its_grace_and_not_after() {
 }
 
 #[tokio::test]
-async fn a_full_epoch_says_so_and_the_next_key_still_opens() {
+async fn a_full_epoch_says_so_and_ends_early_and_the_next_key_still_opens() {
     let keys = Keys { epoch_requests: 16, ..Keys::default() };
     let server = Server::start(Setup { keys, ..Setup::default() });
     let configs = decode_list(&list(&server).await).expect("our list");
-    let ask = async |config: &KeyConfig| {
-        let content = ask(&json!({})).encode();
-        let (message, _) = seal_request(config, Aead::Aes128Gcm, &content, &mut random()).expect("sealed");
-        send(&server, REQUEST_TYPE, message).await
-    };
+    let soon = || server.identity.due().0 <= Instant::now() + Duration::from_secs(61);
+    assert!(!soon(), "an epoch with room goes on");
     for _ in 0..16 {
-        assert_eq!(ask(&configs[0]).await.status, 200);
+        assert_eq!(whole_to(&server, &configs[0], &ask(&json!({}))).await.head.status, 200);
     }
-    let full = ask(&configs[0]).await;
-    assert_eq!(full.error(), (429, "epoch_full".to_owned()));
-    let wait: u32 = full.header("retry-after").parse().expect("seconds");
+    let full = whole_to(&server, &configs[0], &ask(&json!({}))).await;
+    assert_eq!(code(&full), (429, "epoch_full".to_owned()));
+    let wait: u32 = header(&full, "retry-after").parse().expect("seconds");
     assert!((1..=61).contains(&wait), "an epoch lasts a minute at least");
-    assert_eq!(ask(&configs[2]).await.status, 200, "the next epoch's key");
+    assert!(soon(), "and a full one no longer");
+    assert_eq!(whole_to(&server, &configs[2], &ask(&json!({}))).await.head.status, 200, "the next epoch's key");
+}
+
+#[tokio::test]
+async fn that_an_epoch_is_full_is_sealed_with_the_size_of_all_errors_as_often_as_one_asks() {
+    let keys = Keys { epoch_requests: 16, ..Keys::default() };
+    let server = Server::start(Setup { keys, ..Setup::default() });
+    let config = config(&server).await;
+    for _ in 0..16 {
+        assert_eq!(whole_to(&server, &config, &ask(&json!({}))).await.head.status, 200);
+    }
+    let content = ask(&json!({})).encode_indeterminate();
+    let (message, pending) = seal_request(&config, Aead::Aes128Gcm, &content, &mut random()).expect("sealed");
+    let (first, again) =
+        (send(&server, REQUEST_TYPE, message.clone()).await, send(&server, REQUEST_TYPE, message).await);
+    for reply in [&first, &again] {
+        assert_eq!((reply.status.as_u16(), reply.header("retry-after"), reply.body.len()), (200, "", 1024 + 16 + 16));
+    }
+    assert_ne!(first.body[..16], again.body[..16], "each with a nonce of its own");
+    let opened = pending.open(&first.body).expect("opened");
+    assert_eq!(code(&Response::decode(&opened, Bounds::default()).expect("a response")).0, 429);
+    let (message, _) = seal_chunked_request(&config, Aead::Aes128Gcm, &content, &mut random()).expect("sealed");
+    let reply = send(&server, CHUNKED_REQUEST_TYPE, message).await;
+    assert_eq!((reply.status.as_u16(), reply.body.len()), (200, 1024 + 16 + 1 + 16));
+    assert_eq!(server.engine.seen.lock().unwrap().len(), 16, "nothing more was processed");
+}
+
+#[tokio::test]
+async fn a_full_epochs_refusal_has_a_receipt_and_a_message_that_comes_again_has_none() {
+    let keys = Keys { epoch_requests: 16, ..Keys::default() };
+    let good = token::text(&[1; 32]);
+    let server = Server::start(Setup { keys, tokens: vec![good.to_string()], ..Setup::default() });
+    let (config, bearer) = (config(&server).await, format!("Bearer {}", *good));
+    let fields = [("content-type", "application/json"), ("authorization", &*bearer), (RECEIPT_FIELD, IN_TRAILER)];
+    let request = request("POST", "/v1/chat/completions", &fields, chat(&json!({})));
+    let receipt = |response: &Response| {
+        let field = value_of(&response.trailers, RECEIPT_FIELD).expect("a receipt");
+        let receipt = Verified::check(field, &server.identity.published().keyset).expect("it verifies");
+        let digests = (Sha256Digest::of(&request.content), Sha256Digest::of(&response.content));
+        assert_eq!(receipt.check_exchange(digests.0, digests.1), Ok(()));
+        assert_eq!(header(response, "x-receipt-id"), receipt.head().receipt_id);
+        receipt
+    };
+    let (message, pending) = seal_request(&config, Aead::Aes128Gcm, &request.encode(), &mut random()).expect("sealed");
+    let answer = pending.open(&send(&server, REQUEST_TYPE, message.clone()).await.body).expect("opened");
+    let mut last = receipt(&Response::decode(&answer, Bounds::default()).expect("a response"));
+    let form = ((400, "undecryptable".to_owned()), "");
+    for _ in 0..3 {
+        let again = send(&server, REQUEST_TYPE, message.clone()).await;
+        assert_eq!((again.error(), again.header("x-receipt-id")), form, "as what does not open");
+    }
+    for _ in 0..15 {
+        let next = receipt(&whole_to(&server, &config, &request).await);
+        assert_eq!(follows(&last, &next), Ok(()), "whoever plays a message again makes no gap");
+        last = next;
+    }
+    let full = whole_to(&server, &config, &request).await;
+    assert_eq!(code(&full), (429, "epoch_full".to_owned()));
+    let refusal = receipt(&full);
+    assert_eq!((follows(&last, &refusal), refusal.forwarded()), (Ok(()), None));
+    assert_eq!(refusal.event::<Place>().expect("well formed").expect("a place").counter, 16);
+    let transport: Transport = refusal.event().expect("well formed").expect("a transport");
+    assert_eq!(transport.wire, "ohttp");
+    let again = send(&server, REQUEST_TYPE, message).await;
+    assert_eq!((again.error(), again.header("x-receipt-id")), form, "in a full epoch too");
+}
+
+#[tokio::test]
+async fn a_token_that_is_replaced_ends_a_sealed_request_that_waits() {
+    let (old, new) = (token::text(&[2; 32]), token::text(&[3; 32]));
+    let listed = Secrets { operator_keys: vec![Listed(secrets::operator(1).public())], required: false };
+    let tokens = vec![token::text(&[1; 32]).to_string()];
+    let server = Server::start(Setup { tokens, secrets: listed, ..Setup::default() });
+    let bring = async |value: &str, counter| {
+        let reply = secrets::send(&server, &secrets::change(&[("TOKEN", value)], &[]), counter).await;
+        assert_eq!(reply.status, 200, "{:?}", reply.body);
+    };
+    bring(&old, 1).await;
+    let bearer = format!("Bearer {}", *old);
+    let fields = [("content-type", "application/json"), ("authorization", &*bearer)];
+    let request = request("POST", "/v1/chat/completions", &fields, chat(&json!({"stream": true})));
+    *server.engine.script.lock().unwrap() = Script::Late(800);
+    assert_eq!(chunked(&server, &request).await.head.status, 200, "the token counts");
+    let replaced = async {
+        while server.engine.seen.lock().unwrap().len() < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        bring(&new, 2).await;
+    };
+    let (waited, ()) = tokio::join!(chunked(&server, &request), replaced);
+    assert_eq!(code(&waited), (401, "invalid_api_key".to_owned()), "admitted and queued, but not begun");
+}
+
+#[tokio::test]
+async fn strangers_do_not_fill_an_epoch_and_their_messages_count_when_they_are_let_in() {
+    let keys = Keys { epoch_requests: 16, ..Keys::default() };
+    let good = token::text(&[1; 32]);
+    let server = Server::start(Setup { keys, tokens: vec![good.to_string()], ..Setup::default() });
+    let config = config(&server).await;
+    let post_it = async |request: &Request| {
+        let (message, pending) =
+            seal_request(&config, Aead::Aes128Gcm, &request.encode(), &mut random()).expect("sealed");
+        (send(&server, REQUEST_TYPE, message.clone()).await, message, pending)
+    };
+    let status = |reply: &Reply, pending: protocol::ohttp::PendingAnswer| {
+        Response::decode(&pending.open(&reply.body).expect("opened"), Bounds::default())
+            .expect("a response")
+            .head
+            .status
+    };
+    for _ in 0..40 {
+        let (reply, message, pending) = post_it(&ask(&json!({}))).await;
+        assert_eq!(status(&reply, pending), 401);
+        assert_eq!(
+            send(&server, REQUEST_TYPE, message).await.status,
+            200,
+            "its refusal is all it gets, as often as it asks"
+        );
+    }
+    // what is open to everyone has a small share of its own, in which each message counts once too
+    let (first, message, pending) = post_it(&request("GET", "/health", &[], "")).await;
+    assert_eq!(status(&first, pending), 200);
+    assert_eq!(send(&server, REQUEST_TYPE, message).await.error(), (400, "undecryptable".to_owned()));
+    let (second, _, pending) = post_it(&request("GET", "/health", &[], "")).await;
+    assert_eq!(status(&second, pending), 429);
+
+    let bearer = format!("Bearer {}", *good);
+    let fields = [("content-type", "application/json"), ("authorization", bearer.as_str())];
+    let asked = request("POST", "/v1/chat/completions", &fields, chat(&json!({})));
+    for _ in 0..16 {
+        let (reply, _, pending) = post_it(&asked).await;
+        assert_eq!(status(&reply, pending), 200, "all of the epoch is for those who are let in");
+    }
+    let (full, _, pending) = post_it(&asked).await;
+    assert_eq!(status(&full, pending), 429);
+}
+
+#[tokio::test]
+async fn of_equal_messages_at_once_one_is_processed() {
+    let server = Server::say(&["a"]);
+    let content = ask(&json!({})).encode();
+    let (message, _) = seal_request(&config(&server).await, Aead::Aes128Gcm, &content, &mut random()).expect("sealed");
+    let replies = futures::future::join_all((0..16).map(|_| send(&server, REQUEST_TYPE, message.clone()))).await;
+    assert_eq!(replies.iter().filter(|reply| reply.status == 200).count(), 1);
+    assert_eq!(server.engine.seen.lock().unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use deployment::{Access, Clients, Document, Keys, Limits, Receipts, Token, Wires, token};
+use deployment::{Access, Clients, Document, Keys, Limits, Receipts, Secrets, Token, Wires, token};
 use lethe_appliance::api::{Event, EventSink, Listener, Parts, Render, RenderFailure, State, serve};
-use lethe_appliance::identity::{Identity, Origin};
+use lethe_appliance::identity::{Ground, Identity, Origin};
 use serde_json::Value;
+use tee::{Binding, NoTee, Tee};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
@@ -70,9 +71,15 @@ pub struct Setup {
     pub tokens: Vec<String>,
     pub clients: Option<Clients>,
     pub template: bool,
+    /// The chat template's source, as the engine gives it.
+    pub source: Option<&'static str>,
     pub keys: Keys,
     pub receipts: Receipts,
     pub wires: Wires,
+    pub secrets: Secrets,
+    pub machine: Option<Arc<dyn Tee>>,
+    pub sealed: Option<Vec<u8>>,
+    pub names: Vec<String>,
 }
 
 impl Default for Setup {
@@ -83,9 +90,14 @@ impl Default for Setup {
             tokens: Vec::new(),
             clients: None,
             template: true,
+            source: None,
             keys: Keys::default(),
             receipts: Receipts::default(),
             wires: Wires::default(),
+            secrets: Secrets::default(),
+            machine: None,
+            sealed: None,
+            names: Vec::new(),
         }
     }
 }
@@ -121,8 +133,10 @@ impl Server {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let document = Arc::new(document(&setup));
         let origin = Origin { host_mode: true, insecure_host: false, document_sha256: [5; 32] };
-        let identity = Arc::new(Identity::establish(&document, origin).expect("identity"));
-        let engine = Engine::new(setup.script);
+        let machine = setup.machine.clone().unwrap_or_else(|| Arc::new(NoTee));
+        let ground = Ground { machine, binding: Binding::None, document: Vec::new(), endorsements: None };
+        let identity = Arc::new(Identity::on(&document, origin, ground).expect("identity"));
+        let engine = Engine::new(setup.script.clone(), setup.source);
         let events = Arc::new(Kept::default());
         let template: Option<Arc<dyn Render>> = if setup.template { Some(Arc::new(Plain)) } else { None };
         let state = State::new(Parts {
@@ -131,6 +145,7 @@ impl Server {
             submit: Arc::clone(&engine) as _,
             template,
             events: Arc::clone(&events) as _,
+            sealed: setup.sealed.clone(),
         });
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").expect("port");
         let address = tcp.local_addr().expect("address");
@@ -170,6 +185,8 @@ fn document(setup: &Setup) -> Document {
     document.keys = setup.keys.clone();
     document.receipts = setup.receipts.clone();
     document.wires = setup.wires.clone();
+    document.secrets = setup.secrets.clone();
+    document.listen.names = setup.names.clone();
     if !setup.tokens.is_empty() {
         let entry = |text: &String| Token { name: "t".to_owned(), sha256: token::digest(text).expect("token") };
         document.clients = Clients { tokens: setup.tokens.iter().map(entry).collect(), ..Clients::of(Access::Token) };

@@ -1,6 +1,6 @@
 //! The rules, in order, from the bytes of a report to a verdict.
 
-use evidence::Time;
+use evidence::{Policy, Time};
 use protocol::{API_VERSION, Keyset, KeysetError, Nonce, Report, Sha256Digest, TeeType, TlsKey, report_data};
 
 use super::{
@@ -127,7 +127,7 @@ pub fn examine(bytes: &[u8], expected: &Expectation, trust: &Trust, endorsements
     }
     findings.leave_the_rest("nothing is proven without authentic evidence of the hardware");
 
-    let verdict = findings.verdict(demanded(report.attestation.tee_type, expected.origin));
+    let verdict = findings.verdict(demanded(report.attestation.tee_type, expected.origin, trust));
     let platform = report.attestation.tee_type.name();
     let keyset_digest = keyset.as_ref().ok().copied().or(digest);
     let verdict = verdict.and_then(|()| {
@@ -144,15 +144,26 @@ pub fn examine(bytes: &[u8], expected: &Expectation, trust: &Trust, endorsements
 }
 
 /// The labels without which nobody is accepted. Platform `none` has none to show: it is refused as such, or put up with.
-fn demanded(platform: TeeType, origin: NonceOrigin) -> &'static [Subject] {
+fn demanded(platform: TeeType, origin: NonceOrigin, trust: &Trust) -> &'static [Subject] {
     match (platform, origin) {
         (TeeType::None, _) => &[],
         (_, NonceOrigin::Ours) => &Subject::ALL,
+        _ if asks_freshness(&trust.policy, platform) => &Subject::ALL,
         (_, NonceOrigin::Recorded) => {
             const RECORDED: [Subject; 5] =
                 [Subject::Hardware, Subject::Image, Subject::Configuration, Subject::Model, Subject::Keys];
             &RECORDED
         }
+    }
+}
+
+/// Whether the policy asks that somebody who is trusted chose the nonce.
+fn asks_freshness(policy: &Policy, platform: TeeType) -> bool {
+    match platform {
+        TeeType::SevSnp => policy.sev_snp.fresh_binding_required.is,
+        TeeType::Tdx => policy.tdx.fresh_binding_required.is,
+        TeeType::Tpm2 => policy.tpm2.nonce_required.is,
+        TeeType::None => false,
     }
 }
 

@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, StatusCode};
-use http_body_util::BodyExt as _;
 use hyper::body::Bytes;
 use rustls::RootCertStore;
 
 use super::CollateralError;
 use crate::{
     address::Address,
-    appliance::Call,
+    call::Call,
     connection::{AnswerBody, Dialer, Patience},
     error::{Error, NetworkError},
 };
@@ -72,8 +71,7 @@ impl Service {
 
     async fn exchange(&self, place: &str, limit: usize) -> Result<(StatusCode, HeaderMap, Vec<u8>), Error> {
         let connection = self.dialer.dial().await?;
-        let empty = http_body_util::Full::new(Bytes::new()).map_err(|never| match never {}).boxed_unsync();
-        let request = Call::get(place).with_body(self.dialer.address(), empty)?;
+        let request = Call::get(place).with_body(self.dialer.address(), Bytes::new())?;
         let answer = connection.exchange(request, self.dialer.patience().silence).await?;
         let (head, mut body) = answer.map(AnswerBody::from).into_parts();
         let body = body.collect_up_to("the answer of a vendor's service", limit).await?;

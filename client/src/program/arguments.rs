@@ -11,6 +11,8 @@ use super::{
     collateral::CollateralCommand,
     policy::PolicyCommand,
     receipt::ReceiptCommand,
+    secrets::SecretsCommand,
+    tls::TlsCommand,
     trust::TrustArguments,
     wires::WireArguments,
 };
@@ -59,6 +61,12 @@ pub enum Command {
     /// Show and check policies: what is asked of evidence, and why
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Bring secrets to a running appliance: bearer tokens, without a new document
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
+    /// Give an appliance a certificate that other people's clients trust
+    #[command(subcommand)]
+    Tls(TlsCommand),
     /// Make bearer tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -83,6 +91,20 @@ pub struct ApplianceArguments {
     pub trust: TrustArguments,
 }
 
+/// How to reach several appliances and what to demand of each.
+#[derive(Debug, Args)]
+pub struct AppliancesArguments {
+    /// Where the appliances are: https://HOST[:PORT], or unix:PATH for one on this machine
+    #[arg(value_name = "URL", required = true)]
+    pub urls: Vec<String>,
+    /// The way to them.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+    /// What is trusted.
+    #[command(flatten)]
+    pub trust: TrustArguments,
+}
+
 /// How to reach an appliance.
 #[derive(Debug, Args)]
 pub struct ConnectionArguments {
@@ -90,6 +112,11 @@ pub struct ConnectionArguments {
     /// used, and said
     #[arg(long, value_name = "sha256:HEX", help_heading = "Trust")]
     pub pin: Option<String>,
+
+    /// Open connections to the appliance through this HTTP proxy (CONNECT), which cannot read them. With --ohttp-relay of another
+    /// operator, the appliance never sees this machine's address
+    #[arg(long, value_name = "http://HOST:PORT", help_heading = "Network")]
+    pub via: Option<String>,
 
     /// Wait up to so many seconds for an appliance that is starting or busy
     #[arg(long, value_name = "SECONDS", help_heading = "Network")]
@@ -234,15 +261,9 @@ Examples:
   OPENAI_BASE_URL=http://127.0.0.1:4180/v1 OPENAI_API_KEY=unused python my_openai_program.py
   lethe proxy https://a.example:8443 https://b.example:8443 --balance round-robin --budget 120")]
 pub struct ProxyArguments {
-    /// Where the appliances are: https://HOST[:PORT], or unix:PATH for one on this machine
-    #[arg(value_name = "URL", required = true)]
-    pub urls: Vec<String>,
-    /// The way to them.
+    /// The appliances.
     #[command(flatten)]
-    pub connection: ConnectionArguments,
-    /// What is trusted.
-    #[command(flatten)]
-    pub trust: TrustArguments,
+    pub appliances: AppliancesArguments,
     /// The token.
     #[command(flatten)]
     pub token: TokenArguments,

@@ -1,8 +1,9 @@
 //! Files that the command line names: read up to a limit, written as a whole or not at all.
 
 use std::{
-    fs::File,
+    fs::{File, Permissions},
     io::{Read, Write},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
@@ -40,14 +41,29 @@ fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, UsageError> {
     }
 }
 
-/// Writes a file that anybody may read: beside its place and renamed into it, so that a program sees all of it or none.
+/// Writes a file that anybody may read: what is written is public, and often for a program of another user; the umask still takes
+/// away what it takes away.
 ///
 /// # Errors
 /// [`UsageError::File`].
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), UsageError> {
+    write_with(0o644, path, bytes)
+}
+
+/// Writes a file that only its owner may read.
+///
+/// # Errors
+/// [`UsageError::File`].
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), UsageError> {
+    write_with(0o600, path, bytes)
+}
+
+/// Beside its place and renamed into it, so that a program sees all of it or none.
+fn write_with(mode: u32, path: &Path, bytes: &[u8]) -> Result<(), UsageError> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let write = || {
-        let mut file = tempfile::Builder::new().permissions(readable_by_all()).tempfile_in(folder)?;
+        let permissions = Permissions::from_mode(mode);
+        let mut file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder)?;
         file.write_all(bytes)?;
         file.persist(path)?;
         Ok(())
@@ -55,14 +71,20 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), UsageError> {
     write().map_err(|source| UsageError::File { what: "write", path: path.display().to_string(), source })
 }
 
-/// What is written is public, and often for a program of another user; the umask still takes away what it takes away.
-fn readable_by_all() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o644)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_private_is_for_its_owner_alone_also_where_another_file_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let mode = || path.metadata().unwrap().permissions().mode() & 0o777;
+        write(&path, b"public").unwrap();
+        assert_eq!(mode() & 0o400, 0o400);
+        write_private(&path, b"private").unwrap();
+        assert_eq!((mode(), std::fs::read(&path).unwrap()), (0o600, b"private".to_vec()));
+    }
 
     #[test]
     fn a_file_is_read_up_to_the_limit_and_no_further() {

@@ -5,13 +5,16 @@ mod chat;
 mod check;
 mod collateral;
 mod files;
+mod look;
 mod policy;
 mod proxy;
 mod receipt;
 mod report;
+mod secrets;
 mod session;
 mod speak;
 mod status;
+mod tls;
 mod token;
 mod trust;
 mod verify;
@@ -55,6 +58,8 @@ fn run(command: Command) -> Result<(), Error> {
             Command::Check(command) => check::run(command),
             Command::Receipt(command) => receipt::run(command),
             Command::Policy(command) => policy::run(&command),
+            Command::Secrets(command) => secrets::run(command).await,
+            Command::Tls(command) => tls::run(command).await,
             Command::Token(TokenCommand::New(arguments)) => token::run(&arguments),
             Command::Completions { shell } => {
                 let mut script = Vec::new();

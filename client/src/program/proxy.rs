@@ -45,20 +45,19 @@ pub async fn run(arguments: ProxyArguments) -> Result<(), Error> {
 }
 
 /// What the arguments ask of each node.
+///
+/// # Errors
+/// [`UsageError`]; a relay for several appliances is one that nobody means.
 fn options(arguments: &ProxyArguments) -> Result<Vec<Options>, Error> {
-    if arguments.urls.len() > 1 && arguments.connection.pin.is_some() {
-        return Err(UsageError::PinForSeveral.into());
-    }
     let token = session::read_token(&arguments.token)?;
-    let mut all: Vec<Options> = Vec::new();
-    for url in &arguments.urls {
-        let options = session::reach(url, &arguments.connection, &arguments.trust)?;
-        if all.iter().any(|other| other.address == options.address) {
-            return Err(UsageError::NamedTwice { address: options.address.to_string() }.into());
-        }
-        let mut options = Options { token: token.clone(), ..options };
-        arguments.wires.apply(&mut options)?;
-        all.push(options);
+    let mut all = session::reach_all(&arguments.appliances)?;
+    // it has one gateway, which would get what is sealed to the others' keys
+    if all.len() > 1 && arguments.wires.ohttp_relay.is_some() {
+        return Err(UsageError::RelayForSeveral.into());
+    }
+    for options in &mut all {
+        options.token.clone_from(&token);
+        arguments.wires.apply(options)?;
     }
     Ok(all)
 }
@@ -118,4 +117,76 @@ fn not_opened(missing: Vec<Missing>, several: bool) -> Error {
     }
     let none = || UsageError::NothingToVerify.into();
     missing.into_iter().next().map_or_else(none, |missing| missing.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::{
+        program::arguments::{Arguments, Command},
+        proxy::Balance,
+    };
+
+    const A: &str = "https://127.0.0.1:1";
+    const B: &str = "https://127.0.0.1:2";
+    const RELAY: [&str; 2] = ["--ohttp-relay", "https://relay.example/lethe"];
+
+    fn parse(arguments: &[&str]) -> ProxyArguments {
+        match Arguments::try_parse_from([&["lethe", "proxy"], arguments].concat()).unwrap().command {
+            Command::Proxy(arguments) => arguments,
+            other => panic!("another command: {other:?}"),
+        }
+    }
+
+    fn asked(arguments: &[&str]) -> NodeSettings {
+        let arguments = parse(arguments);
+        settings(&arguments.nodes, arguments.appliances.urls.len() > 1)
+    }
+
+    #[test]
+    fn without_options_a_node_has_the_documented_times_and_counts() {
+        let settings = asked(&[A]);
+        assert_eq!(settings.breaker, BreakerSettings { failures: 5, pause: Duration::from_secs(30) });
+        assert_eq!(settings.budget, Duration::from_secs(600));
+        assert_eq!(settings.health_interval, Duration::from_secs(10));
+        assert_eq!(settings.verify_interval, Duration::from_secs(3600));
+        assert_eq!((settings.balance, settings.all), (Balance::LeastBusy, false));
+        assert!(settings.notice.is_none() && asked(&[A, B]).notice.is_some(), "one node needs no name");
+    }
+
+    #[test]
+    fn each_option_sets_its_own_value() {
+        let settings = asked(&[
+            A,
+            "--breaker-failures",
+            "2",
+            "--breaker-pause",
+            "3",
+            "--budget",
+            "4",
+            "--health-interval",
+            "6",
+            "--verify-interval",
+            "7",
+            "--balance",
+            "round-robin",
+            "--all",
+        ]);
+        assert_eq!(settings.breaker, BreakerSettings { failures: 2, pause: Duration::from_secs(3) });
+        assert_eq!(settings.budget, Duration::from_secs(4));
+        assert_eq!(settings.health_interval, Duration::from_secs(6));
+        assert_eq!(settings.verify_interval, Duration::from_secs(7));
+        assert_eq!((settings.balance, settings.all), (Balance::RoundRobin, true));
+    }
+
+    #[test]
+    fn a_relay_is_for_one_appliance() {
+        let one = options(&parse(&[&[A], &RELAY[..]].concat())).unwrap();
+        assert!(one.iter().all(|options| options.relay.is_some()) && one.len() == 1);
+        let several = options(&parse(&[&[A, B], &RELAY[..]].concat()));
+        assert!(matches!(several, Err(Error::Usage(UsageError::RelayForSeveral))));
+        assert_eq!(options(&parse(&[A, B])).unwrap().len(), 2);
+    }
 }

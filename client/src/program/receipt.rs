@@ -13,7 +13,14 @@ use protocol::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{check::time, files, report::Report, speak, trust, trust::TrustArguments};
+use super::{
+    check::time,
+    files,
+    look::Look,
+    report::{Report, verdict_line},
+    speak, trust,
+    trust::TrustArguments,
+};
 use crate::{
     appliance::now,
     attestation::{Bundle, Examination, Outcome, Subject, Verified, examine, parse, pinned_model},
@@ -94,7 +101,7 @@ fn verify(arguments: &ReceiptVerifyArguments) -> Result<(), Error> {
     if arguments.json {
         speak::answer_json(&findings.json(&report, verdict.as_ref().err()))?;
     } else {
-        speak::answer(&findings.text(&report, verdict.as_ref().err()))?;
+        speak::answer_bytes(findings.text(&report, verdict.as_ref().err(), Look::of_output()).as_bytes())?;
     }
     verdict.map_err(Error::from)
 }
@@ -200,7 +207,7 @@ impl Findings {
             }
             (Some(stated), Some(measured)) => {
                 let reason = format!("the receipt says measurement {}, the hardware {measured}", short(stated));
-                self.refuse_because("launch", ReceiptFault::OtherBoot, reason);
+                self.refuse_because("launch", ReceiptFault::OtherLaunch, reason);
             }
             _ => self.leave("launch", "no authentic evidence says what was launched".to_owned()),
         }
@@ -217,7 +224,7 @@ impl Findings {
         match pinned_model(report) {
             Some(pinned) if pinned != digest.0 => {
                 let reason = format!("the receipt says {name}, {digest}, and the document pins another model");
-                self.refuse_because("weights", ReceiptFault::OtherBoot, reason);
+                self.refuse_because("weights", ReceiptFault::OtherModel, reason);
             }
             Some(_) if examination.labels.outcome(Subject::Model) == Some(Outcome::Accepted) => {
                 self.accept("weights", format!("{name}, {digest}: the model that the document pins"));
@@ -279,17 +286,15 @@ impl Findings {
         })
     }
 
-    fn text(&self, report: &Report, refusal: Option<&Refusal>) -> String {
-        let mut lines = report.text_without_verdict();
-        for Finding { name, outcome, reason } in &self.list {
-            lines += &format!("{name:<15}{outcome:<12}{reason}\n");
-        }
+    fn text(&self, report: &Report, refusal: Option<&Refusal>, look: Look) -> String {
+        let mut lines = report.text_without_verdict(look);
+        lines.extend(self.list.iter().map(|Finding { name, outcome, reason }| look.label(name, *outcome, reason)));
         lines.push('\n');
         for (name, value) in &self.facts {
             let value = value.as_str().map_or_else(|| value.to_string(), |text| terminal::one_line(text, 200));
-            lines += &format!("{name:<15}{value}\n");
+            lines += &look.fact(name, &value);
         }
-        lines + if refusal.is_none() { "\nverdict        accepted\n" } else { "\nverdict        refused\n" }
+        lines + &verdict_line(look, refusal.is_none())
     }
 }
 

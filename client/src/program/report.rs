@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::look::Look;
 use crate::{
     attestation::{Channel, Examination, Expectation, Labels, Outcome, Subject},
     error::Refusal,
@@ -80,33 +81,36 @@ impl Report {
         })
     }
 
-    /// For people.
+    /// For people. It drives no terminal but for the colours of `look`.
     #[must_use]
-    pub fn text(&self) -> String {
-        let verdict = if self.refusal.is_none() { "\nverdict        accepted\n" } else { "\nverdict        refused\n" };
-        self.text_without_verdict() + verdict
+    pub fn text(&self, look: Look) -> String {
+        self.text_without_verdict(look) + &verdict_line(look, self.refusal.is_none())
     }
 
     /// As [`Report::text`], for what has a verdict of its own.
     #[must_use]
-    pub fn text_without_verdict(&self) -> String {
-        let mut lines = format!("{:<15}{}\n", "appliance", self.source);
+    pub fn text_without_verdict(&self, look: Look) -> String {
         let facts = [
+            ("appliance", Some(self.source.as_str())),
             ("policy", Some(self.policy.as_str())),
             ("platform", self.platform),
             ("TLS key", self.tls_key.as_deref()),
             ("keyset", self.keyset_digest.as_deref()),
             ("nonce", self.nonce.as_deref()),
         ];
-        for (name, fact) in facts {
-            if let Some(fact) = fact {
-                lines += &format!("{name:<15}{fact}\n");
-            }
-        }
+        let facts = facts.into_iter().filter_map(|(name, fact)| Some(look.fact(name, fact?)));
+        let mut lines: String = facts.collect();
         lines.push('\n');
-        for label in self.labels.iter() {
-            lines += &format!("{:<15}{:<12}{}\n", label.subject, label.outcome, label.reason);
-        }
+        lines.extend(
+            self.labels.iter().map(|label| look.label(&label.subject.to_string(), label.outcome, &label.reason)),
+        );
         lines
     }
+}
+
+/// The last line.
+#[must_use]
+pub fn verdict_line(look: Look, accepted: bool) -> String {
+    let outcome = if accepted { Outcome::Accepted } else { Outcome::Refused };
+    format!("\n{}", look.label("verdict", outcome, ""))
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::{
-    arguments::{ApplianceArguments, ConnectionArguments, TokenArguments},
+    arguments::{ApplianceArguments, AppliancesArguments, ConnectionArguments, TokenArguments},
     speak,
     trust::{self, TrustArguments},
 };
@@ -52,9 +52,14 @@ pub fn reach(url: &str, connection: &ConnectionArguments, trusted: &TrustArgumen
     if pin.is_some() && matches!(address, Address::Unix(_)) {
         return Err(UsageError::PinWithoutTls.into());
     }
+    let tunnel = connection.via.as_deref().map(str::parse).transpose().map_err(UsageError::Tunnel)?;
+    if tunnel.is_some() && matches!(address, Address::Unix(_)) {
+        return Err(UsageError::ViaWithoutTls.into());
+    }
     let (trust, endorsements) = trust::load(trusted)?;
     let mut options = Options::new(address, trust);
     options.pin = pin;
+    options.tunnel = tunnel;
     // Who only looks at an appliance sends it nothing that could be sealed.
     options.wire = Wire::Tls;
     options.endorsements = endorsements;
@@ -66,6 +71,25 @@ pub fn reach(url: &str, connection: &ConnectionArguments, trusted: &TrustArgumen
         ..RetryPolicy::default()
     };
     Ok(options)
+}
+
+/// The same for several appliances.
+///
+/// # Errors
+/// [`UsageError`]; a pin for several and an appliance named twice are none that anybody means.
+pub fn reach_all(arguments: &AppliancesArguments) -> Result<Vec<Options>, Error> {
+    if arguments.urls.len() > 1 && arguments.connection.pin.is_some() {
+        return Err(UsageError::PinForSeveral.into());
+    }
+    let mut all: Vec<Options> = Vec::new();
+    for url in &arguments.urls {
+        let options = reach(url, &arguments.connection, &arguments.trust)?;
+        if all.iter().any(|other| other.address == options.address) {
+            return Err(UsageError::NamedTwice { address: options.address.to_string() }.into());
+        }
+        all.push(options);
+    }
+    Ok(all)
 }
 
 /// The key that is demanded.

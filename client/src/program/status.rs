@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::{arguments::StatusArguments, report::Report, session, speak};
+use super::{arguments::StatusArguments, look::Look, report::Report, session, speak};
 use crate::{
     appliance::attest,
     error::{Error, ServerError},
+    terminal,
 };
 
 /// Prints health and what is proven.
@@ -21,13 +22,14 @@ pub async fn run(arguments: StatusArguments) -> Result<(), Error> {
         &attested.examination,
         &attested.expectation,
     );
+    let look = Look::of_output();
     let appliance = match attested.into_appliance(&options) {
         Ok(appliance) => appliance,
         Err(error) => {
             if arguments.json {
                 speak::answer_json(&report.json())?;
             } else {
-                speak::answer(&report.text())?;
+                speak::answer_bytes(report.text(look).as_bytes())?;
             }
             return Err(error);
         }
@@ -43,11 +45,12 @@ pub async fn run(arguments: StatusArguments) -> Result<(), Error> {
         speak::answer_json(&value)?;
     } else {
         let yes = |state| if state { "yes" } else { "no" };
-        let mut lines = format!("{:<15}{}\n{:<15}{}\n", "live", yes(health.live), "ready", yes(health.ready));
+        let mut lines = look.fact("live", yes(health.live)) + &look.fact("ready", yes(health.ready));
         for (name, value) in &health.more {
-            lines += &format!("{name:<15}{}\n", value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            lines += &look.fact(&terminal::one_line(name, 60), &value);
         }
-        speak::answer(&format!("{lines}\n{}", report.text()))?;
+        speak::answer_bytes(format!("{lines}\n{}", report.text(look)).as_bytes())?;
     }
     if health.ready { Ok(()) } else { Err(ServerError::NotReady.into()) }
 }

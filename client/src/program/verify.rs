@@ -4,7 +4,7 @@ use std::path::Path;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::{arguments::VerifyArguments, files, report::Report, session, speak, trust};
+use super::{arguments::VerifyArguments, files, look::Look, report::Report, session, speak, trust};
 use crate::{
     appliance::{Attested, attest, now},
     attestation::{Bundle, Channel, examine},
@@ -75,7 +75,11 @@ fn verify_bundle(path: &Path, nonce: Option<protocol::Nonce>, arguments: &Verify
 }
 
 fn print(report: &Report, json: bool) -> Result<(), Error> {
-    if json { speak::answer_json(&report.json()) } else { speak::answer(&report.text()) }
+    if json {
+        speak::answer_json(&report.json())
+    } else {
+        speak::answer_bytes(report.text(Look::of_output()).as_bytes())
+    }
 }
 
 fn save_bundle(attested: &Attested, path: &Path) -> Result<(), UsageError> {

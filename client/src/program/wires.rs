@@ -21,8 +21,9 @@ pub struct WireArguments {
     #[arg(long, value_name = "auto|ohttp|tls", default_value = "auto")]
     pub wire: String,
 
-    /// Send sealed requests through this relay, so that the appliance does not see this machine's address with them. It sees it
-    /// when it is attested, which is always done directly: at the start and after each change of its keys
+    /// Send sealed requests through this relay, so that the appliance does not see this machine's address with them. Attestation (at the
+    /// start, and after each change of its keys) goes there without it: --via hides the address there too. A relay leads to one
+    /// appliance, so this goes with a single one
     #[arg(long, value_name = "URL")]
     pub ohttp_relay: Option<String>,
 

@@ -48,10 +48,16 @@ pub fn stranger(stranger: Stranger) -> Response<LocalBody> {
 #[must_use]
 pub fn failure(failure: &Failure) -> Response<LocalBody> {
     let (problem, headers) = describe(failure);
-    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut answer = error_answer(status, "upstream_error", &problem.code.unwrap_or_default(), &problem.message);
+    let mut answer = self::problem(&problem, "upstream_error");
     answer.headers_mut().extend(headers);
     answer
+}
+
+/// A problem as an error object.
+#[must_use]
+pub fn problem(problem: &Problem, kind: &str) -> Response<LocalBody> {
+    let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    error_answer(status, kind, problem.code.as_deref().unwrap_or_default(), &problem.message)
 }
 
 /// Why no node answered, and the headers that go with it. Nothing here comes from an appliance's own words.

@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use serde_json::json;
@@ -13,7 +13,8 @@ use serde_json::json;
 use super::answer::LocalBody;
 use crate::{
     error::{Error, NetworkError, Refusal},
-    terminal,
+    sse, terminal,
+    translate::Problem,
 };
 
 /// The body of an answer, for a local program. In an event stream, a bad receipt and a sealed answer that is not whole become an
@@ -22,8 +23,7 @@ pub(super) fn told<B>(body: B, headers: &HeaderMap) -> LocalBody
 where
     B: Body<Data = Bytes, Error = NetworkError> + Send + Unpin + 'static,
 {
-    let kind = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
-    if kind.is_some_and(|kind| kind.starts_with(b"text/event-stream")) {
+    if sse::is_event_stream(headers) {
         Told { body: Some(body) }.map_err(Into::into).boxed_unsync()
     } else {
         body.map_err(Into::into).boxed_unsync()
@@ -68,16 +68,22 @@ impl<B: Body<Data = Bytes, Error = NetworkError> + Unpin> Body for Told<B> {
 
 /// The event that says why an answer does not count. The empty lines end an event that was cut.
 fn event(error: &NetworkError) -> Option<Bytes> {
+    let Problem { code, message, .. } = problem(error)?;
+    let error = json!({"error": {"message": message, "type": "upstream_error", "param": null, "code": code}});
+    Some(format!("\n\ndata: {error}\n\n").into())
+}
+
+/// What to tell of an answer that is not to be believed; `None` for one that only broke off.
+pub(super) fn problem(error: &NetworkError) -> Option<Problem> {
     let code = match error {
         NetworkError::Stopped(reason) => match &**reason {
             Error::Refused(Refusal::Receipt(_) | Refusal::NoReceipt) => "receipt_refused",
             Error::Refused(_) => "appliance_not_verified",
-            _ => "receipt_unavailable",
+            Error::Usage(_) => "answer_not_saved",
+            Error::Network(_) | Error::Server(_) => "receipt_unavailable",
         },
         NetworkError::Sealed(_) | NetworkError::SealedForm(_) => "sealed_answer_broken",
         _ => return None,
     };
-    let message = format!("lethe proxy: {}", terminal::one_line(&error.to_string(), 500));
-    let error = json!({"error": {"message": message, "type": "upstream_error", "param": null, "code": code}});
-    Some(format!("\n\ndata: {error}\n\n").into())
+    Some(Problem::ours(502, code, &format!("lethe proxy: {}", terminal::one_line(&error.to_string(), 500))))
 }

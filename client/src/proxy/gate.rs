@@ -11,9 +11,10 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     address::Address,
-    appliance::{Appliance, Call, CallBody, Options, attest},
+    appliance::{Appliance, Options, attest},
     attestation::Labels,
-    connection::{AnswerBody, RequestBody},
+    call::Call,
+    connection::AnswerBody,
     error::{Error, Refusal},
     retry::RetryPolicy,
     token::Token,
@@ -129,33 +130,20 @@ impl Gate {
         self.knowledge().since.elapsed()
     }
 
-    /// Sends a request whose body can be sent again, and verifies anew before it if the keys have changed.
+    /// Sends a request, after verifying anew if the keys have changed. A server that holds another TLS key than the verified one has
+    /// been sent nothing, so that any request can be sent once more.
     ///
     /// # Errors
     /// As [`Appliance::send`]; the refusal if a changed key is not proven.
     pub async fn send(&self, call: &Call, body: Bytes) -> Result<Response<AnswerBody>, Error> {
         let appliance = self.verified().await?;
-        match appliance.send(call, CallBody::Bytes(body.clone())).await {
+        match appliance.send(call, body.clone()).await {
             Err(Error::Refused(Refusal::Pin(_))) => {
                 let appliance = self.verify_again(Some(&appliance)).await?;
-                self.heard(appliance.send(call, CallBody::Bytes(body)).await)
+                self.heard(appliance.send(call, body).await)
             }
             other => self.heard(other),
         }
-    }
-
-    /// Sends a request whose body can be sent only once. A changed key fails it; the next request finds the new key.
-    ///
-    /// # Errors
-    /// As [`Gate::send`].
-    pub async fn send_once(&self, call: &Call, body: RequestBody) -> Result<Response<AnswerBody>, Error> {
-        let appliance = self.verified().await?;
-        let result = appliance.send(call, CallBody::Stream(body)).await;
-        if let Err(Error::Refused(Refusal::Pin(_))) = &result {
-            // The request is lost either way; what counts is what the gate knows afterwards, and that it has noted.
-            let _ = self.verify_again(Some(&appliance)).await;
-        }
-        self.heard(result)
     }
 
     /// The appliance, verified anew if the last time failed or an answer has named another keyset.
@@ -176,6 +164,13 @@ impl Gate {
             }
         }
         result
+    }
+
+    /// Closes the gate until the appliance has been verified anew.
+    pub fn expire(&self) {
+        if let Some(appliance) = self.appliance() {
+            appliance.outdate();
+        }
     }
 
     /// Verifies, whether there is need or not.
@@ -199,6 +194,10 @@ impl Gate {
             // Somebody else asked while this waited, and was refused.
             return Err(refusal.into());
         }
+        // A request that needed the new keys has had them verified already.
+        if let Some(next) = knowledge.appliance.and_then(|appliance| appliance.known_successor()) {
+            return self.note(Some(next.verified().labels().clone()), Ok(next));
+        }
         let options = Options { retry: RetryPolicy::once(), ..self.options.clone() };
         self.verify_with(&options).await
     }
@@ -218,6 +217,11 @@ impl Gate {
             }
             Err(error) => (None, Err(error)),
         };
+        self.note(labels, result)
+    }
+
+    /// Remembers what a verification found.
+    fn note(&self, labels: Option<Labels>, result: Result<Appliance, Error>) -> Result<Arc<Appliance>, Error> {
         let result = result.map(Arc::new);
         let mut knowledge = self.knowledge.write().unwrap_or_else(PoisonError::into_inner);
         knowledge.round += 1;

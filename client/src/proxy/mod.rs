@@ -10,6 +10,7 @@ mod ending;
 mod gate;
 mod guard;
 mod headers;
+mod intake;
 mod node;
 mod nodes;
 mod passing;

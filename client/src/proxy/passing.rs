@@ -8,7 +8,10 @@ use std::{
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 
 use super::node::Lease;
-use crate::{connection::AnswerBody, error::NetworkError};
+use crate::{
+    connection::AnswerBody,
+    error::{Error, NetworkError},
+};
 
 /// An answer of which the first bytes are here.
 pub struct Passing {
@@ -47,6 +50,8 @@ impl Body for Passing {
         let frame = ready!(Pin::new(&mut self.rest).poll_frame(context));
         match &frame {
             Some(Ok(_)) => self.note_end(),
+            // A transcript that cannot be written says nothing about the node.
+            Some(Err(NetworkError::Stopped(reason))) if matches!(**reason, Error::Usage(_)) => self.lease.completed(),
             Some(Err(_)) => self.lease.broke(),
             None => self.lease.completed(),
         }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, Response, StatusCode, header};
+use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Bytes;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -13,9 +13,10 @@ use super::{
     passing::Passing,
 };
 use crate::{
-    appliance::{Call, whole},
-    connection::{AnswerBody, RequestBody},
-    error::{Error, NetworkError},
+    call::{Call, Repeat},
+    connection::AnswerBody,
+    error::{Error, NetworkError, Refusal},
+    retry::asked_wait,
 };
 
 /// Why a request has no answer.
@@ -33,23 +34,6 @@ pub enum Failure {
         /// The budget.
         budget: Duration,
     },
-}
-
-/// When a request may be sent a second time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Repeat {
-    /// Its answer depends on nothing but itself and leaves nothing behind: while no byte of an answer was passed on.
-    Harmless,
-    /// Only if nothing of it left this machine, or the node says that it did nothing.
-    Unsent,
-}
-
-impl Repeat {
-    fn of(call: &Call) -> Self {
-        const STATELESS: [&str; 3] = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
-        let path = call.path.split('?').next().unwrap_or_default();
-        if call.method == Method::GET || STATELESS.contains(&path) { Self::Harmless } else { Self::Unsent }
-    }
 }
 
 /// What an answer's status says about where else to ask.
@@ -72,7 +56,7 @@ impl Nodes {
     /// [`Failure`].
     pub async fn relay(&self, call: &Call, body: &Bytes) -> Result<Response<Passing>, Failure> {
         let deadline = Instant::now() + self.settings().budget;
-        let repeat = Repeat::of(call);
+        let repeat = call.repeat();
         let mut tried: Vec<Arc<Node>> = Vec::new();
         let mut kept: Option<Response<Passing>> = None;
         let mut failure = None;
@@ -96,7 +80,8 @@ impl Nodes {
                     Next::Failed => kept = Some(answer),
                 },
                 Ok(Err(error)) => {
-                    let again = repeat == Repeat::Harmless && is_of_the_network(&error) || is_unsent(&error);
+                    let failed = is_of_the_network(&error) || matches!(error, Error::Refused(Refusal::KeysetChanged));
+                    let again = repeat == Repeat::Harmless && failed || error.is_unsent();
                     failure = Some(error.into());
                     if !again {
                         break;
@@ -120,21 +105,6 @@ impl Nodes {
         }
     }
 
-    /// Sends a request whose body comes while it is sent, once.
-    ///
-    /// # Errors
-    /// [`Failure`].
-    pub async fn relay_once(&self, call: &Call, body: RequestBody) -> Result<Response<Passing>, Failure> {
-        let budget = self.settings().budget;
-        let lease = self.choose(&[]).map_err(Failure::NoNode)?;
-        let node = lease.node().clone();
-        let sending = self.begin(lease, node.gate().send_once(call, body));
-        match tokio::time::timeout(budget, sending).await {
-            Ok(result) => Ok(result?),
-            Err(_) => Err(Failure::Budget { budget }),
-        }
-    }
-
     async fn attempt(
         &self,
         lease: Lease,
@@ -143,14 +113,7 @@ impl Nodes {
         repeat: Repeat,
     ) -> Result<Response<Passing>, Error> {
         let node = lease.node().clone();
-        let sending = async {
-            match repeat {
-                Repeat::Harmless => node.gate().send(call, body.clone()).await,
-                // Over a connection of its own: one that was kept might be closing, and that would not show before it is sent.
-                Repeat::Unsent => node.gate().send_once(call, whole(body.clone())).await,
-            }
-        };
-        let beginning = self.begin(lease, sending);
+        let beginning = self.begin(lease, node.gate().send(call, body.clone()));
         if self.is_single() {
             return beginning.await;
         }
@@ -206,8 +169,8 @@ fn classify(answer: &Response<Passing>, call: &Call, repeat: Repeat) -> Next {
     let harmless = repeat == Repeat::Harmless;
     match answer.status() {
         // Too many requests: by its meaning, nothing was done.
-        StatusCode::TOO_MANY_REQUESTS => Next::Busy(retry_after(answer.headers()).unwrap_or(REST)),
-        StatusCode::SERVICE_UNAVAILABLE if harmless => Next::Busy(retry_after(answer.headers()).unwrap_or(REST)),
+        StatusCode::TOO_MANY_REQUESTS => Next::Busy(asked_wait(answer.headers()).unwrap_or(REST)),
+        StatusCode::SERVICE_UNAVAILABLE if harmless => Next::Busy(asked_wait(answer.headers()).unwrap_or(REST)),
         status if harmless && is_at_fault(status) => Next::Failed,
         StatusCode::NOT_FOUND if harmless && is_of_one_node(&call.path) => Next::Elsewhere,
         _ => Next::Pass,
@@ -224,25 +187,7 @@ fn is_of_one_node(path: &str) -> bool {
     path.starts_with("/v1/aci/receipts/") || path.starts_with("/v1/signature/")
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
 /// Whether a node failed, as opposed to being refused or asked for nonsense.
 fn is_of_the_network(error: &Error) -> bool {
     matches!(error, Error::Network(_) | Error::Server(_))
-}
-
-/// Whether nothing of the request was sent.
-fn is_unsent(error: &Error) -> bool {
-    match error {
-        Error::Refused(_) => true,
-        Error::Network(network) => matches!(
-            network,
-            NetworkError::Connect { .. }
-                | NetworkError::Handshake { .. }
-                | NetworkError::TimedOut { what: "connect" | "finish the TLS handshake" | "look up the host", .. }
-        ),
-        Error::Usage(_) | Error::Server(_) => false,
-    }
 }

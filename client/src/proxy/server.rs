@@ -3,12 +3,7 @@
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Limited};
-use hyper::{
-    body::{Body, Bytes, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
@@ -20,14 +15,13 @@ use super::{
     ending,
     guard::Guard,
     headers,
+    intake::{Intake, MAX_BODY_BYTES},
     nodes::Nodes,
     relay::Failure,
     translating::{self, Api},
 };
-use crate::{appliance::Call, error::UsageError};
+use crate::{call::Call, error::UsageError};
 
-/// Bodies up to this many bytes are read first, so that they can be sent again; longer ones stream.
-const MAX_READ_FIRST_BYTES: u64 = 1024 * 1024;
 /// Connections at a time; one more waits.
 const MAX_CONNECTIONS: usize = 256;
 /// Connections that the kernel keeps until they are taken.
@@ -46,6 +40,7 @@ pub struct Settings {
 pub struct Proxy {
     nodes: Nodes,
     settings: Settings,
+    intake: Intake,
 }
 
 /// An address that is taken but not yet open: whoever comes before the appliance is verified is turned away by the kernel.
@@ -96,7 +91,7 @@ impl Proxy {
     /// A proxy in front of nodes.
     #[must_use]
     pub fn new(nodes: Nodes, settings: Settings) -> Self {
-        Self { nodes, settings }
+        Self { nodes, settings, intake: Intake::default() }
     }
 
     /// Serves until the future is dropped.
@@ -146,7 +141,7 @@ impl Proxy {
     async fn route(&self, request: Request<Incoming>, from_page: bool) -> Response<LocalBody> {
         let path = request.uri().path();
         if let Some(api) = Api::of(request.method(), path) {
-            return translating::answer(&self.nodes, api, request).await;
+            return translating::answer(&self.nodes, &self.intake, api, request).await;
         }
         match (request.method(), path) {
             (&Method::OPTIONS, _) if from_page => preflight(),
@@ -168,33 +163,16 @@ impl Proxy {
         let passed = headers::of_request(&head.headers, self.nodes.token())?;
         let path = head.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
         let call = Call { method: head.method, path, headers: passed };
-        let length = body.size_hint().exact();
-        let answer = if length.is_some_and(|length| length <= MAX_READ_FIRST_BYTES) {
-            let Some(bytes) = read(body).await else { return Ok(incomplete()) };
-            self.nodes.relay(&call, &bytes).await?
-        } else {
-            self.nodes.relay_once(&call, body.map_err(Into::into).boxed_unsync()).await?
+        let body = match self.intake.take(body, MAX_BODY_BYTES).await {
+            Ok(body) => body,
+            Err(reason) => return Ok(answer::problem(&reason.into(), "invalid_request_error")),
         };
-        let (head, body) = answer.into_parts();
+        let (head, body) = self.nodes.relay(&call, &body).await?.into_parts();
         let mut local = Response::new(ending::told(body, &head.headers));
         *local.status_mut() = head.status;
         *local.headers_mut() = headers::of_answer(&head.headers);
         Ok(local)
     }
-}
-
-async fn read(body: Incoming) -> Option<Bytes> {
-    let limit = usize::try_from(MAX_READ_FIRST_BYTES).ok()?;
-    Limited::new(body, limit).collect().await.ok().map(http_body_util::Collected::to_bytes)
-}
-
-fn incomplete() -> Response<LocalBody> {
-    answer::error_answer(
-        StatusCode::BAD_REQUEST,
-        "invalid_request_error",
-        "body_incomplete",
-        "lethe proxy: the request ended before its body did",
-    )
 }
 
 fn preflight() -> Response<LocalBody> {

@@ -6,18 +6,20 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming};
 
 use super::{
     answer::{self, LocalBody},
-    headers,
+    ending, headers,
+    intake::Intake,
     nodes::Nodes,
     passing::Passing,
 };
 use crate::{
-    appliance::Call,
+    call::Call,
     connection::BoxError,
+    error::NetworkError,
     translate::{self, Chat, Completion, Dialect, Ended, Problem, Refused, StreamTranslator},
 };
 
@@ -91,15 +93,20 @@ impl Api {
 }
 
 /// Answers a request for one of these APIs.
-pub(super) async fn answer(nodes: &Nodes, api: Api, request: Request<Incoming>) -> Response<LocalBody> {
+pub(super) async fn answer(
+    nodes: &Nodes,
+    intake: &Intake,
+    api: Api,
+    request: Request<Incoming>,
+) -> Response<LocalBody> {
     let blank = api.without_request();
     if let Some(problem) = api.refused() {
         return error(blank.as_ref(), &problem);
     }
     let (head, body) = request.into_parts();
-    let body = match read(body).await {
+    let body = match intake.take(body, MAX_REQUEST_BYTES).await {
         Ok(body) => body,
-        Err(problem) => return error(blank.as_ref(), &problem),
+        Err(reason) => return error(blank.as_ref(), &reason.into()),
     };
     let (chat, dialect) = match api.read(&body) {
         Ok(read) => read,
@@ -122,17 +129,6 @@ pub(super) async fn answer(nodes: &Nodes, api: Api, request: Request<Incoming>) 
     }
 }
 
-async fn read(body: Incoming) -> Result<Bytes, Problem> {
-    match Limited::new(body, MAX_REQUEST_BYTES).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(failure) if failure.is::<LengthLimitError>() => {
-            let message = "lethe proxy: the request is longer than anything that is translated";
-            Err(Problem::ours(413, "body_too_large", message))
-        }
-        Err(_) => Err(Problem::ours(400, "body_incomplete", "lethe proxy: the request ended before its body did")),
-    }
-}
-
 /// Translates an answer.
 async fn back(mut dialect: Box<dyn Dialect>, streamed: bool, answer: Response<Passing>) -> Response<LocalBody> {
     let (head, body) = answer.into_parts();
@@ -146,12 +142,15 @@ async fn back(mut dialect: Box<dyn Dialect>, streamed: bool, answer: Response<Pa
         answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
         answer
     } else {
-        let bytes = collect(body, MAX_ANSWER_BYTES).await.unwrap_or_default();
-        match serde_json::from_slice::<Completion>(&bytes) {
-            Ok(completion) if completion.finish().is_some() => {
+        match collect(body, MAX_ANSWER_BYTES).await.map(|bytes| serde_json::from_slice::<Completion>(&bytes)) {
+            Ok(Ok(completion)) if completion.finish().is_some() => {
                 answer::json_answer(StatusCode::OK, &dialect.whole(&completion))
             }
-            _ => error(dialect.as_ref(), &Problem::malformed()),
+            Ok(_) => error(dialect.as_ref(), &Problem::malformed()),
+            Err(broken) => {
+                let told = broken.downcast_ref::<NetworkError>().and_then(ending::problem);
+                error(dialect.as_ref(), &told.unwrap_or_else(Problem::cut_off))
+            }
         }
     };
     answer.headers_mut().extend(headers);
@@ -197,9 +196,13 @@ impl Body for Translated {
             let said = match ready!(Pin::new(answer).poll_frame(context)) {
                 Some(Ok(frame)) => frame.data_ref().map_or_else(String::new, |data| this.translator.push(data)),
                 // After the end the rest is read too, so that the connection can be used again.
-                Some(Err(_)) | None => {
+                None => {
                     this.answer = None;
-                    this.translator.close()
+                    this.translator.close(None)
+                }
+                Some(Err(broken)) => {
+                    this.answer = None;
+                    this.translator.close(ending::problem(&broken))
                 }
             };
             if this.translator.ended() == Ended::Failed {

@@ -16,6 +16,9 @@ use crate::{
 /// Waits between attempts to verify a node that is not.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
+/// After how many intervals without a verification a node is not used, whatever keeps it from being verified. Its keys were proven
+/// once, and a report that is late may be a network's doing; but a host that gives none must not be able to keep old proof alive.
+const OVERDUE: u32 = 2;
 /// Health checks in a row that have to fail before a node counts as gone.
 const MISSES: u32 = 2;
 
@@ -33,6 +36,9 @@ pub(super) async fn watch(node: Arc<Node>, settings: NodeSettings) {
         }
         if !node.gate().is_open() || node.gate().age() >= settings.verify_interval {
             failures = if node.gate().verify().await.is_ok() { 0 } else { failures + 1 };
+            if failures > 0 && node.gate().age() >= settings.verify_interval.saturating_mul(OVERDUE) {
+                node.gate().expire();
+            }
             node.tell();
         }
         if node.gate().is_open() {

@@ -11,6 +11,9 @@ use protocol::Sha256Digest;
 
 use crate::error::UsageError;
 
+/// Transcripts of one name that are kept.
+const MAX_SAME_NAME: usize = 1000;
+
 /// A folder of transcripts. The folder is made for its owner alone, and so is every file in it.
 #[derive(Debug)]
 pub struct Archive {
@@ -49,13 +52,13 @@ impl Archive {
         &self.folder
     }
 
-    /// Writes a transcript: `NAME.request`, `NAME.response`, `NAME.receipt`, and `keyset-DIGEST.bundle`, once for each keyset.
+    /// Writes a transcript, over nothing that is there: `NAME.request`, `NAME.response`, `NAME.receipt`, and `keyset-DIGEST.bundle`, once for each keyset.
     ///
     /// # Errors
     /// [`UsageError::File`].
     pub fn save(&self, transcript: &Transcript<'_>) -> Result<(), UsageError> {
-        let name = transcript.id.filter(|id| is_name(id)).map_or_else(|| nameless(transcript), str::to_owned);
-        self.write(&format!("{name}.request"), transcript.request)?;
+        let given = transcript.id.filter(|id| is_name(id)).map_or_else(|| nameless(transcript), str::to_owned);
+        let name = self.begin(&given, transcript.request)?;
         self.write(&format!("{name}.response"), transcript.response)?;
         if let Some(receipt) = transcript.receipt {
             self.write(&format!("{name}.receipt"), receipt)?;
@@ -70,21 +73,33 @@ impl Archive {
         Ok(())
     }
 
-    /// A whole file or none.
+    /// Writes the request under a name that is not taken: the name is the appliance's choice, and one that comes twice must not
+    /// put an answer in the place of another.
+    fn begin(&self, given: &str, request: &[u8]) -> Result<String, UsageError> {
+        for count in 1..=MAX_SAME_NAME {
+            let name = if count == 1 { given.to_owned() } else { format!("{given}-{count}") };
+            match self.make(&format!("{name}.request"), request) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                result => return result.map(|()| name).map_err(|source| self.failed(given, source)),
+            }
+        }
+        Err(self.failed(given, io::ErrorKind::AlreadyExists.into()))
+    }
+
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), UsageError> {
-        let path = self.folder.join(name);
-        let write = || {
-            // made with mode 0600
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            file.write_all(bytes)?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().map_err(|source: io::Error| UsageError::File {
-            what: "write",
-            path: path.display().to_string(),
-            source,
-        })
+        self.make(name, bytes).map_err(|source| self.failed(name, source))
+    }
+
+    /// A whole new file or none.
+    fn make(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        // made with mode 0600
+        let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+        file.write_all(bytes)?;
+        file.persist_noclobber(self.folder.join(name)).map(drop).map_err(|refused| refused.error)
+    }
+
+    fn failed(&self, name: &str, source: io::Error) -> UsageError {
+        UsageError::File { what: "write", path: self.folder.join(name).display().to_string(), source }
     }
 }
 
@@ -131,6 +146,10 @@ mod tests {
         assert_eq!(names.len(), 4);
         assert!(names.iter().all(|path| mode(path) == 0o600));
         assert_eq!(std::fs::read(archive.folder().join("rcpt-1.response")).unwrap(), b"!");
+        // An answer that comes under the name of an earlier one stands beside it.
+        archive.save(&Transcript { response: b"another", ..transcript }).unwrap();
+        assert_eq!(std::fs::read(archive.folder().join("rcpt-1.response")).unwrap(), b"!");
+        assert_eq!(std::fs::read(archive.folder().join("rcpt-1-2.response")).unwrap(), b"another");
     }
 
     #[test]

@@ -22,6 +22,12 @@ pub enum ReceiptFault {
     /// It is of another kind of machine.
     #[error("the receipt is of another kind of machine than the one that was verified")]
     OtherPlatform,
+    /// It is of another launch than the evidence.
+    #[error("the receipt is of another launch than the evidence")]
+    OtherLaunch,
+    /// It names other weights than the document.
+    #[error("the receipt names another model than the document")]
+    OtherModel,
     /// It is of another boot.
     #[error("the receipt is of another boot than the one that was asked")]
     OtherBoot,

@@ -18,7 +18,6 @@ use std::{
     },
 };
 
-use http::Method;
 pub(crate) use protocol::receipt::{IN_TRAILER, RECEIPT_FIELD};
 use serde_json::{Value, json};
 
@@ -26,7 +25,7 @@ pub use archive::{Archive, Transcript};
 pub use check::{Exchange, ReceiptFault, check};
 pub(crate) use witnessed::{Case, Witnessed};
 
-use crate::appliance::Call;
+use crate::error::Error;
 
 /// Longest answer that is held back whole until its receipt is checked, in bytes.
 pub(crate) const MAX_HELD_BYTES: usize = 16 * 1024 * 1024;
@@ -96,20 +95,23 @@ impl Receipts {
         Self { demand, ..Self::default() }
     }
 
-    /// Whether an answer to this request has a receipt from an appliance that gives any.
-    pub(crate) fn concern(&self, call: &Call) -> bool {
-        const INFERENCE: [&str; 3] = ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"];
-        let wanted = self.demand != Demand::Off || self.archive.is_some();
-        wanted && call.method == Method::POST && INFERENCE.contains(&path_of(call))
+    /// Whether anybody wants to see receipts, or to keep answers.
+    pub(crate) fn are_wanted(&self) -> bool {
+        self.demand != Demand::Off || self.archive.is_some()
     }
 
     pub(crate) fn count_missing(&self) {
         self.tally.missing.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn count(&self, holds: bool) {
-        let counter = if holds { &self.tally.verified } else { &self.tally.refused };
-        counter.fetch_add(1, Ordering::Relaxed);
+    /// Counts a receipt by what was found; one that could not be had, because of the network, is missing.
+    pub(crate) fn count(&self, judged: &Result<(), Error>) {
+        match judged {
+            Ok(()) => &self.tally.verified,
+            Err(Error::Refused(_)) => &self.tally.refused,
+            Err(_) => &self.tally.missing,
+        }
+        .fetch_add(1, Ordering::Relaxed);
     }
 
     /// How many answers had a receipt that was good.
@@ -135,9 +137,4 @@ impl Receipts {
             "saved_in": self.archive.as_ref().map(|archive| archive.folder().display().to_string()),
         })
     }
-}
-
-/// The path of a request without its query.
-pub(crate) fn path_of(call: &Call) -> &str {
-    call.path.split('?').next().unwrap_or_default()
 }

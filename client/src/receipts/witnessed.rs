@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     answer::AnswerBody,
-    appliance::Call,
+    call::Call,
     error::{Error, NetworkError, Refusal, ServerError},
     line::Line,
 };
@@ -51,7 +51,7 @@ impl Case {
             None => Ok(()),
         };
         if self.id.is_some() {
-            receipts.count(judged.is_ok());
+            receipts.count(&judged);
         }
         if let Some(archive) = &receipts.archive {
             let transcript = Transcript {
@@ -110,7 +110,7 @@ impl Case {
         }
         let mut call = Call::get(&format!("/v1/aci/receipts/{id}"));
         call.headers.extend(self.authorization.clone().map(|value| (header::AUTHORIZATION, value)));
-        let (_, answer) = self.line.pass(&call, &Bytes::new(), false).await?;
+        let (_, answer) = self.line.pass(&call, &Bytes::new()).await?;
         let (head, mut body) = answer.into_parts();
         if head.status != StatusCode::OK {
             return Err(Refusal::Receipt(ReceiptFault::Unavailable { status: head.status.as_u16() }).into());

@@ -1,6 +1,9 @@
 //! The gateway's key, and messages to it.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
 
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use hyper::body::Bytes;
@@ -8,15 +11,16 @@ use protocol::{
     Keyset,
     bhttp::{self, Field, RequestHead, write_content, write_end, write_request_head},
     date,
-    hpke::{Aead, Kem, Random, Wiped},
+    hpke::{Aead, Kem, Wiped},
     keyset::algorithm,
-    ohttp::{CHUNKED_REQUEST_TYPE, ChunkOpener, KeyConfig, decode_list, seal_chunked_request},
-    shape::bucket,
+    ohttp::{CHUNKED_REQUEST_TYPE, ChunkOpener, KeyConfig, decode_list},
+    shape::{bucket, pad_message},
 };
 
-use super::{relay::Relay, way::Way};
+use super::{relay::Relay, supply::Supply, way::Way};
 use crate::{
-    appliance::{Call, now, whole},
+    appliance::now,
+    call::Call,
     connection::RequestBody,
     error::{Error, NetworkError, Refusal},
 };
@@ -30,8 +34,7 @@ const CIPHERS: [Aead; 3] = [Aead::Aes256Gcm, Aead::Aes128Gcm, Aead::ChaCha20Poly
 
 /// A key of the verified keyset, with the name and the ciphers that the gateway gives it.
 pub(crate) struct Gateway {
-    config: KeyConfig,
-    aead: Aead,
+    supply: Arc<Supply>,
     /// Seconds that the appliance's clock is ahead of ours, as far as it said so.
     ahead: AtomicI64,
 }
@@ -42,8 +45,8 @@ pub(crate) struct Gateway {
 /// The network's; [`Refusal::GatewayKeys`] for anything but a list.
 pub(crate) async fn fetch_configs(way: &Way) -> Result<Vec<KeyConfig>, Error> {
     let call = Call::get(RESOURCE);
-    let write = || Ok((call.with_body(way.dialer().address(), whole(Bytes::new()))?, ()));
-    let (answer, ()) = way.exchange(false, write).await?;
+    let write = || Ok((call.with_body(way.dialer().address(), Bytes::new())?, ()));
+    let (answer, ()) = way.exchange(call.repeat(), write).await?;
     let (head, mut body) = answer.into_parts();
     let bytes = body.collect_up_to("the list of OHTTP keys", MAX_KEYS_BYTES).await?;
     if head.status != StatusCode::OK {
@@ -76,12 +79,12 @@ impl Gateway {
         let post_quantum = configs.iter().filter(listed).find(|config| config.key.kem() == Kem::XWing);
         let config = post_quantum.or_else(|| configs.iter().find(listed))?;
         let aead = CIPHERS.into_iter().find(|aead| config.aeads.contains(aead))?;
-        Some(Self { config: config.clone(), aead, ahead: AtomicI64::new(0) })
+        Some(Self { supply: Supply::new(config.clone(), aead), ahead: AtomicI64::new(0) })
     }
 
     /// Whether the key holds against quantum computers.
     pub(crate) fn is_post_quantum(&self) -> bool {
-        self.config.key.kem() == Kem::XWing
+        self.supply.config().key.kem() == Kem::XWing
     }
 
     /// Takes over the appliance's time, in seconds since 1970.
@@ -100,12 +103,12 @@ impl Gateway {
         relay: Option<&Relay>,
     ) -> Result<(Request<RequestBody>, ChunkOpener), Error> {
         let message = self.inner(call, body, authority);
-        let (sealed, opener) = seal_chunked_request(&self.config, self.aead, &message, &mut random())
-            .map_err(|_| NetworkError::UnusableRequest)?;
+        let sealed = self.supply.take().and_then(|prepared| prepared.seal(&message));
+        let (sealed, opener) = sealed.map_err(|_| NetworkError::UnusableRequest)?;
         let mut outer = Call { method: Method::POST, ..Call::get(relay.map_or(RESOURCE, Relay::target)) };
         outer.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CHUNKED_REQUEST_TYPE));
         outer.headers.insert(HeaderName::from_static("incremental"), HeaderValue::from_static("?1"));
-        Ok((outer.with_body(way.dialer().address(), whole(sealed.into()))?, opener))
+        Ok((outer.with_body(way.dialer().address(), sealed.into())?, opener))
     }
 
     /// The request in Binary HTTP, padded: how long a question is, is nobody's business.
@@ -125,19 +128,9 @@ impl Gateway {
         write_request_head(&head, &mut message);
         write_content(body, &mut message);
         write_end(&[], &mut message);
-        let size = bucket(message.len());
-        message.resize(size, 0);
+        pad_message(&mut message, 0);
         message
     }
-}
-
-/// The kernel's generator. Without random bytes nothing may be sealed, and there is no going on.
-fn random() -> Random<impl FnMut(&mut [u8])> {
-    Random(|bytes: &mut [u8]| {
-        if getrandom::fill(bytes).is_err() {
-            std::process::abort();
-        }
-    })
 }
 
 #[cfg(test)]
@@ -166,7 +159,7 @@ mod tests {
     }
 
     fn chosen(keyset: &Keyset, configs: &[KeyConfig]) -> Option<(u8, Aead)> {
-        Gateway::choose(keyset, configs).map(|gateway| (gateway.config.key_id, gateway.aead))
+        Gateway::choose(keyset, configs).map(|gateway| (gateway.supply.config().key_id, gateway.supply.aead()))
     }
 
     #[test]

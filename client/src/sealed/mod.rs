@@ -10,6 +10,7 @@
 mod gateway;
 mod opening;
 mod relay;
+mod supply;
 mod way;
 
 use std::{fmt, str::FromStr};

@@ -52,6 +52,12 @@ impl fmt::Display for Relay {
 }
 
 impl Relay {
+    /// Host and port, for everybody's eyes: path and query may hold the user's key to it.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.endpoint.authority()
+    }
+
     /// Path and query of the relay's resource.
     pub(super) fn target(&self) -> &str {
         &self.target

@@ -6,6 +6,7 @@ use http::{Request, Response};
 
 use crate::{
     answer::AnswerBody,
+    call::Repeat,
     connection::{Connection, Dialer, IdlePool, RequestBody, ready_again},
     error::{Error, NetworkError},
 };
@@ -26,15 +27,15 @@ impl Way {
     }
 
     /// Sends a request and gives the answer with what `write` made beside the request. A kept connection that proves to be
-    /// closed does not count as an attempt, but `write` is called again: what is sealed is never sent twice. With `fresh` no
-    /// kept connection is used.
+    /// closed does not count as an attempt, but `write` is called again: what is sealed is never sent twice. What must not be
+    /// sent twice uses no kept connection.
     pub(crate) async fn exchange<T>(
         &self,
-        fresh: bool,
+        repeat: Repeat,
         mut write: impl FnMut() -> Result<(Request<RequestBody>, T), Error>,
     ) -> Result<(Response<AnswerBody>, T), Error> {
         let silence = self.dialer.patience().silence;
-        if !fresh {
+        if repeat == Repeat::Harmless {
             while let Some(connection) = self.pooled().await {
                 let (request, beside) = write()?;
                 match connection.exchange(request, silence).await {

@@ -149,7 +149,7 @@ fn a_stream_becomes_events_however_it_is_cut() {
     for size in [1, 7, STREAM.len()] {
         let mut translator = StreamTranslator::new(Box::new(answer()));
         let seen: String = STREAM.as_bytes().chunks(size).map(|chunk| translator.push(chunk)).collect();
-        assert_eq!(seen + &translator.close(), expected);
+        assert_eq!(seen + &translator.close(None), expected);
         assert_eq!(translator.ended(), Ended::Well);
     }
 }
@@ -173,7 +173,7 @@ fn a_stream_that_fails_ends_with_an_error_event_and_not_with_message_stop() {
         ("", "cut off"),
     ] {
         let mut translator = StreamTranslator::new(Box::new(answer()));
-        let seen = translator.push(stream.as_bytes()) + &translator.close();
+        let seen = translator.push(stream.as_bytes()) + &translator.close(None);
         let last = seen.trim_end().rsplit("\n\n").next().unwrap();
         assert!(last.starts_with("event: error\n") && last.contains(says), "{seen}");
         assert!(!seen.contains("message_stop"));

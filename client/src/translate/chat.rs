@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use crate::chat::Choice;
+
 /// A chat-completions request in the making.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Chat {
@@ -81,18 +83,6 @@ pub struct Completion {
     pub error: Option<ErrorObject>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-struct Choice {
-    #[serde(alias = "delta")]
-    message: Option<Content>,
-    finish_reason: Option<String>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Content {
-    content: Option<String>,
-}
-
 /// Token counts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 pub struct Usage {
@@ -120,8 +110,7 @@ impl Completion {
     /// The text.
     #[must_use]
     pub fn text(&self) -> &str {
-        let message = self.choices.first().and_then(|choice| choice.message.as_ref());
-        message.and_then(|message| message.content.as_deref()).unwrap_or_default()
+        self.choices.first().map(Choice::text).unwrap_or_default()
     }
 
     /// Why the answer ended, if it has.

@@ -119,7 +119,7 @@ fn translated(stream: &str, size: usize) -> (Vec<(String, Value)>, Ended) {
     let (_, dialect) = read(&with(json!({"stream": true}))).unwrap();
     let mut translator = StreamTranslator::new(Box::new(dialect));
     let mut out: String = stream.as_bytes().chunks(size).map(|chunk| translator.push(chunk)).collect();
-    out += &translator.close();
+    out += &translator.close(None);
     let events = crate::sse::Parser::default().push(out.as_bytes()).unwrap();
     let events = events.into_iter().map(|event| (event.name, serde_json::from_str(&event.data).unwrap()));
     (events.collect(), translator.ended())

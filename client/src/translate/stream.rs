@@ -74,9 +74,9 @@ impl StreamTranslator {
         }
     }
 
-    /// The stream has ended or broken.
-    pub fn close(&mut self) -> String {
-        if self.ended == Ended::No { self.fail(&Problem::cut_off()) } else { String::new() }
+    /// The stream has ended, or broken for a reason that is worth telling.
+    pub fn close(&mut self, told: Option<Problem>) -> String {
+        if self.ended == Ended::No { self.fail(&told.unwrap_or_else(Problem::cut_off)) } else { String::new() }
     }
 
     fn fail(&mut self, problem: &Problem) -> String {

@@ -1,7 +1,7 @@
 //! An appliance in this process: a self-signed P-256 certificate, a keyset, reports, scripted answers.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     io,
     net::SocketAddr,
     path::Path,
@@ -12,12 +12,18 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use lethe::{appliance::Options, attestation::Trust, pin::SpkiPin};
-use protocol::{KEYSET_DIGEST_HEADER, Keyset, Nonce, PublicKey, Sha256Digest, TlsKey, report_data};
+use protocol::{
+    KEYSET_DIGEST_HEADER, Keyset, Nonce, PublicKey, Sha256Digest, TlsKey, algorithm,
+    hpke::{Kem, SecretKey},
+    report_data,
+    secrets::{SecretsKey, open},
+};
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, PrivatePkcs8KeyDer},
@@ -46,6 +52,10 @@ pub enum Lie {
     OtherSpki,
     /// The report answers this nonce, whatever was asked.
     Replay(String),
+    /// No evidence can be had.
+    Unavailable,
+    /// The connection is closed behind the report, and whoever answers the next one holds another key.
+    SwapBehindReport,
     /// `report_data` is of nothing.
     OtherReportData,
     /// The stated digest is another keyset's.
@@ -68,7 +78,54 @@ pub struct Asked {
     pub body: Vec<u8>,
 }
 
+/// What an appliance with operators knows.
+pub struct Held {
+    key: SecretsKey,
+    operators: Vec<[u8; 32]>,
+    pub counter: u64,
+    pub values: BTreeMap<String, String>,
+    pub required: bool,
+}
+
+impl Held {
+    pub fn of(operator: [u8; 32]) -> Self {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).unwrap();
+        let key = SecretsKey { kid: "sec-1".to_owned(), secret: SecretKey::derive(Kem::X25519, &seed) };
+        Self { key, operators: vec![operator], counter: 0, values: BTreeMap::new(), required: false }
+    }
+
+    fn page(&self, names: bool) -> Value {
+        let waiting = self.required && self.values.is_empty();
+        let mut page = json!({"counter": self.counter, "waiting": waiting});
+        if names {
+            page["names"] = self.values.keys().cloned().collect();
+        }
+        page
+    }
+
+    fn take(&mut self, message: &[u8]) -> Response<AnswerBody> {
+        let refused = |code, word: &str| {
+            object(code, &json!({"error": {"message": word, "type": "invalid_request_error", "code": word}}))
+        };
+        match open(&[&self.key], &self.operators, self.counter, message) {
+            Ok((change, counter)) => {
+                self.counter = counter;
+                for name in change.unset {
+                    self.values.remove(&name);
+                }
+                self.values.extend(change.set.into_iter().map(|(name, value)| (name, value.to_string())));
+                object(StatusCode::OK, &self.page(true))
+            }
+            Err(protocol::Refusal::Signature) => refused(StatusCode::UNAUTHORIZED, "invalid_operator"),
+            Err(protocol::Refusal::Rollback) => refused(StatusCode::CONFLICT, "rollback"),
+            Err(_) => refused(StatusCode::BAD_REQUEST, "undecryptable"),
+        }
+    }
+}
+
 pub struct State {
+    pub held: Mutex<Option<Held>>,
     pub lie: Mutex<Lie>,
     pub platform: Mutex<String>,
     tpm: Mutex<Option<Tpm>>,
@@ -101,6 +158,7 @@ pub struct Fake {
 impl State {
     fn new(replies: Vec<Reply>) -> Arc<Self> {
         Arc::new(Self {
+            held: Mutex::default(),
             lie: Mutex::new(Lie::None),
             platform: Mutex::new("none".to_owned()),
             tpm: Mutex::default(),
@@ -121,7 +179,7 @@ impl State {
     }
 
     /// Makes a key, a certificate for it, and the server that shows the certificate and signs with the key.
-    fn make_key(&self) {
+    pub fn make_key(&self) {
         let key = self.make_certificate();
         self.sign_with(&key);
     }
@@ -205,7 +263,12 @@ impl State {
             }
             _ => self.respond(path, head.headers, body).await,
         };
-        answer.ok_or_else(|| io::Error::other("hang up"))
+        let mut answer = answer.ok_or_else(|| io::Error::other("hang up"))?;
+        if matches!(*self.lie.lock().unwrap(), Lie::SwapBehindReport) {
+            answer.headers_mut().insert("connection", "close".parse().unwrap());
+            self.make_key();
+        }
+        Ok(answer)
     }
 
     /// Answers a request, however it came; `None` to hang up.
@@ -244,6 +307,19 @@ impl State {
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
                 Some(object(status, &json!({"live": true, "ready": ready, "platform": "none"})))
             }
+            ("/v1/operator/secrets", ..) => self.held.lock().unwrap().as_mut().map(|held| match body.is_empty() {
+                true => object(StatusCode::OK, &held.page(false)),
+                false => held.take(&body),
+            }),
+            ("/v1/operator/csr", ..) => self.held.lock().unwrap().is_some().then(|| {
+                let text = format!("-----BEGIN CERTIFICATE REQUEST-----\n{path}\n-----END CERTIFICATE REQUEST-----\n");
+                object(StatusCode::OK, &Value::Null)
+                    .map(|_| http_body_util::Full::from(text).map_err(|never| match never {}).boxed_unsync())
+            }),
+            ("/v1/operator/seal", ..) => self.held.lock().unwrap().as_mut().map(|held| match held.take(&body) {
+                taken if taken.status() != StatusCode::OK => taken,
+                _ => object(StatusCode::OK, &json!("sealed")),
+            }),
             ("/v1/chat/completions" | "/v1/files", notary, _) => {
                 let answer = self.next_reply().answer(&self.heard_hang_up);
                 match notary {
@@ -266,6 +342,9 @@ impl State {
 
     fn report(&self, nonce: &str) -> Response<AnswerBody> {
         let lie = self.lie.lock().unwrap().clone();
+        if matches!(lie, Lie::Unavailable) {
+            return object(StatusCode::INTERNAL_SERVER_ERROR, &Value::Null);
+        }
         let value = self.report_for(&lie, nonce);
         if let Lie::Bytes(bytes) = lie {
             let text = String::from_utf8(bytes).unwrap();
@@ -284,6 +363,13 @@ impl State {
         let domain = matches!(lie, Lie::OtherDomain).then(|| "other.example".to_owned());
         let byte = if matches!(lie, Lie::OneKeyTwoRoles) { 2 } else { self.epoch.load(Ordering::SeqCst) };
         let mut e2ee_public_keys = vec![key("e2ee-1", "of-the-future", byte)];
+        if let Some(held) = &*self.held.lock().unwrap() {
+            e2ee_public_keys.push(PublicKey {
+                key_id: held.key.kid.clone(),
+                algo: algorithm::SECRETS.to_owned(),
+                public_key: hex::encode(held.key.secret.public_key().as_bytes()),
+            });
+        }
         let gateway = self.gateway.lock().unwrap().clone();
         e2ee_public_keys.extend(gateway.iter().flat_map(|gateway| gateway.published(self.epoch())));
         let notary = self.notary.lock().unwrap().clone();
@@ -394,6 +480,12 @@ impl Fake {
         for connection in self.state.connections.lock().unwrap().drain(..) {
             connection.abort();
         }
+    }
+
+    /// Its certificate in PEM form.
+    pub fn certificate_pem(&self) -> String {
+        let der = self.state.certificate.lock().unwrap().clone().unwrap();
+        format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der))
     }
 
     /// From now on it answers questions like this.

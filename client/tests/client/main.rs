@@ -14,6 +14,7 @@ mod receipts;
 mod releases;
 mod reply;
 mod sealed;
+mod secrets;
 mod tpm2;
 mod translations;
 mod unix;

@@ -102,6 +102,41 @@ async fn requests_go_where_the_fewest_are_under_way() {
 }
 
 #[tokio::test]
+async fn a_node_whose_verification_is_overdue_is_not_used() {
+    let interval = Duration::from_millis(300);
+    let settings = NodeSettings { verify_interval: interval, health_interval: Duration::from_millis(20), ..quick() };
+    let (one, other, proxy) = two(settings).await;
+    *one.state.lie.lock().unwrap() = Lie::Unavailable;
+    // What keeps it from being verified may be the network: its proof still counts for a while.
+    tokio::time::sleep(interval).await;
+    assert_eq!(status(proxy).await["nodes"][0]["state"], "in_rotation");
+    until(proxy, 0, "outdated").await;
+    let before = one.count();
+    questions(proxy, 4).await;
+    assert_eq!((one.count(), other.count() >= 4), (before, true));
+    *one.state.lie.lock().unwrap() = Lie::None;
+    until(proxy, 0, "in_rotation").await;
+    // The other one was verified all the while.
+    assert_eq!(status(proxy).await["nodes"][1]["state"], "in_rotation");
+}
+
+#[tokio::test]
+async fn a_single_node_whose_verification_is_overdue_gets_nothing() {
+    let interval = Duration::from_millis(200);
+    let settings = NodeSettings { verify_interval: interval, health_interval: Duration::from_millis(20), ..quick() };
+    let fake = Fake::start(vec![Reply::Whole("one")]).await;
+    let proxy = start(&[&fake], settings).await;
+    *fake.state.lie.lock().unwrap() = Lie::Unavailable;
+    until(proxy, 0, "outdated").await;
+    let before = fake.count();
+    assert_eq!(question(proxy).await, 502);
+    assert_eq!(fake.count(), before);
+    *fake.state.lie.lock().unwrap() = Lie::None;
+    until(proxy, 0, "in_rotation").await;
+    assert_eq!(question(proxy).await, 200);
+}
+
+#[tokio::test]
 async fn round_robin_does_not_care_who_is_busy() {
     let (one, other, proxy) = two(NodeSettings { balance: Balance::RoundRobin, ..quick() }).await;
     *one.state.delay.lock().unwrap() = Duration::from_millis(300);

@@ -2,18 +2,21 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    process::{Command, Output, Stdio},
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    process::{Child, Command, Output, Stdio},
 };
 
 use serde_json::Value;
 
 use crate::{
     fake::{Fake, Lie},
+    proxy::{CHAT, HOST, ask},
     reply::Reply,
 };
 
 /// Runs the program without blocking the appliance of this process.
-async fn lethe(arguments: &[&str], input: &'static str) -> Output {
+pub async fn lethe(arguments: &[&str], input: &'static str) -> Output {
     let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
     tokio::task::spawn_blocking(move || {
         let mut child = Command::new(env!("CARGO_BIN_EXE_lethe"))
@@ -34,7 +37,7 @@ async fn lethe(arguments: &[&str], input: &'static str) -> Output {
 /// A well-formed one.
 const PIN: &str = "sha256:1111111111111111111111111111111111111111111111111111111111111111";
 
-fn text(bytes: &[u8]) -> &str {
+pub fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
@@ -139,6 +142,7 @@ async fn wrong_usage_is_exit_status_2() {
         &["proxy", "https://127.0.0.1:1", "--listen", "0.0.0.0:0"],
         &["proxy"],
         &["proxy", "https://127.0.0.1:1", "https://127.0.0.1:2", "--pin", PIN],
+        &["proxy", "https://127.0.0.1:1", "https://127.0.0.1:2", "--ohttp-relay", "http://127.0.0.1:3/relay"],
         &["proxy", "https://127.0.0.1:1", "https://127.0.0.1:1/v1"],
         &["proxy", "https://127.0.0.1:1", "--balance", "fair"],
         &["proxy", "https://127.0.0.1:1", "--budget", "0"],
@@ -157,6 +161,11 @@ async fn no_server_and_a_broken_answer_are_exit_status_4() {
     let output = lethe(&["verify", "https://127.0.0.1:1"], "").await;
     assert_eq!(output.status.code(), Some(4));
     assert!(text(&output.stderr).contains("caused by:"), "{}", text(&output.stderr));
+    // one appliance may have a relay; nobody listens here
+    let relayed =
+        ["proxy", "https://127.0.0.1:1", "--ohttp-relay", "http://127.0.0.1:3/relay", "--listen", "127.0.0.1:0"];
+    let output = lethe(&relayed, "").await;
+    assert_eq!(output.status.code(), Some(4), "{}", text(&output.stderr));
     let fake = Fake::start(vec![Reply::Unfinished(vec!["half"])]).await;
     let output = lethe(&["chat", &fake.url(), "--allow-no-tee", "--ask", "Hi"], "").await;
     assert_eq!(output.status.code(), Some(4));
@@ -272,29 +281,82 @@ async fn status_is_4_while_the_appliance_is_not_ready() {
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout).unwrap()["ready"], false);
 }
 
+/// `lethe proxy`, listening, until it is dropped.
+struct Listening {
+    child: Child,
+    /// What it wrote to standard error until it listened.
+    said: String,
+}
+
+impl Listening {
+    async fn start(arguments: &[&str]) -> Self {
+        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        tokio::task::spawn_blocking(move || {
+            let mut child = Command::new(env!("CARGO_BIN_EXE_lethe"))
+                .args(["proxy", "--listen", "127.0.0.1:0", "--allow-no-tee"])
+                .args(arguments)
+                .env_remove("LETHE_TOKEN")
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut said = String::new();
+            for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+                said += &(line.unwrap() + "\n");
+                if said.contains("forwards to") {
+                    break;
+                }
+            }
+            Self { child, said }
+        })
+        .await
+        .unwrap()
+    }
+
+    fn address(&self) -> SocketAddr {
+        let (_, rest) = self.said.split_once("http://").unwrap();
+        rest.split_once("/v1 forwards to").unwrap().0.parse().unwrap()
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// What the proxy writes to standard error until it listens.
 async fn proxy_until_it_listens(arguments: &[&str]) -> String {
-    let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    tokio::task::spawn_blocking(move || {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_lethe"))
-            .args(["proxy", "--listen", "127.0.0.1:0", "--allow-no-tee"])
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = String::new();
-        for line in BufReader::new(child.stderr.take().unwrap()).lines() {
-            said += &(line.unwrap() + "\n");
-            if said.contains("forwards to") {
-                break;
-            }
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        said
-    })
-    .await
-    .unwrap()
+    Listening::start(arguments).await.said.clone()
+}
+
+#[tokio::test]
+async fn a_proxy_that_saves_says_so_and_one_that_is_not_told_to_writes_nothing() {
+    let fake = Fake::start(vec![Reply::Whole("an answer")]).await;
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("transcripts");
+    let files = || {
+        let entries = std::fs::read_dir(&place).unwrap().map(|entry| entry.unwrap().path());
+        let mut files: Vec<_> = entries.filter(|path| path.extension().is_none_or(|end| end != "bundle")).collect();
+        files.sort();
+        files
+    };
+    let saving = Listening::start(&[&fake.url(), "--save", place.to_str().unwrap()]).await;
+    assert!(saving.said.contains(&format!("are saved in the clear in {}", place.display())), "{}", saving.said);
+    let question = "{\"messages\":[\"a question\"]}";
+    assert_eq!(ask(saving.address(), "POST", CHAT, HOST, question).await.0, 200);
+    let saved = files();
+    let [request, response] = saved.as_slice() else { panic!("{saved:?}") };
+    assert_eq!(std::fs::read_to_string(request).unwrap(), question);
+    assert!(std::fs::read_to_string(response).unwrap().contains("an answer"));
+    for path in [&place, request, response] {
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
+    }
+
+    let silent = Listening::start(&[&fake.url()]).await;
+    assert!(!silent.said.contains("saved"), "{}", silent.said);
+    assert_eq!(ask(silent.address(), "POST", CHAT, HOST, question).await.0, 200);
+    assert_eq!((fake.count(), files()), (2, saved));
 }
 
 #[tokio::test]

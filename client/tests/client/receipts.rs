@@ -25,6 +25,7 @@ use crate::{
     reply::Reply,
     sealed::{question, streamed},
     tpm2::{self, signer::Tpm},
+    translations::{MESSAGES, RESPONSES, events, message, response},
 };
 
 /// How answers and receipts travel.
@@ -139,11 +140,14 @@ async fn a_receipt_of_the_next_epoch_is_checked_against_the_next_keyset_and_of_a
 
 /// Sends a question through a proxy of its own, and gives the answer and the proxy's status.
 async fn ask(options: &Options, stream: bool) -> (String, Value) {
+    ask_at(options, proxy::CHAT, &format!("{{\"stream\":{stream}}}")).await
+}
+
+async fn ask_at(options: &Options, path: &str, body: &str) -> (String, Value) {
     let (nodes, _) = Nodes::open(vec![options.clone()], NodeSettings::default()).await.unwrap();
     let address = proxy::serve(nodes, Guard::default());
-    let (host, body) = ("host: localhost\r\n", format!("{{\"stream\":{stream}}}"));
-    let (_, answer) = proxy::ask(address, "POST", "/v1/chat/completions", host, &body).await;
-    let (_, status) = proxy::ask(address, "GET", "/lethe/status", host, "").await;
+    let (_, answer) = proxy::ask(address, "POST", path, proxy::HOST, body).await;
+    let (_, status) = proxy::ask(address, "GET", "/lethe/status", proxy::HOST, "").await;
     (answer, serde_json::from_str(status.split("\r\n\r\n").nth(1).unwrap()).unwrap())
 }
 
@@ -168,6 +172,39 @@ async fn through_the_proxy_a_bad_receipt_is_an_error_event_in_the_place_of_done(
         let (answer, _) = ask(&options, false).await;
         assert!(answer.starts_with("HTTP/1.1 502") && answer.contains("receipt_refused"), "{answer}");
         assert!(!answer.contains("Hello"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn in_other_peoples_formats_a_bad_receipt_is_their_error_in_the_place_of_their_end() {
+    type Question = fn(bool) -> String;
+    let formats: [(_, Question, _, _); 2] =
+        [(MESSAGES, message, "message_stop", "error"), (RESPONSES, response, "response.completed", "response.failed")];
+    for ((sealed, carried), (path, question, end, failed)) in
+        TRAVELS.into_iter().flat_map(|travel| formats.map(|format| (travel, format)))
+    {
+        let (_fake, _, options) = start(sealed, carried).await;
+        let (answer, status) = ask_at(&options, path, &question(true)).await;
+        assert_eq!(events(&answer).last().unwrap().0, end, "{answer}");
+        assert_eq!(status["transport"]["receipts"]["verified"], 1);
+        let (answer, _) = ask_at(&options, path, &question(false)).await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Hello"), "{answer}");
+
+        let (_fake, notary, options) = start(sealed, carried).await;
+        *notary.lie.lock().unwrap() = ReceiptLie::OtherAnswer;
+        let (answer, status) = ask_at(&options, path, &question(true)).await;
+        let said = events(&answer);
+        let names: Vec<&str> = said.iter().map(|(name, _)| name.as_str()).collect();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("Hel"), "it streams: {answer}");
+        assert_eq!(names.last(), Some(&failed), "{answer}");
+        assert!(names.contains(&"error") && answer.contains("the receipt of the answer is refused"), "{answer}");
+        for other in [end, "message_delta", "response.incomplete", "response.output_text.done"] {
+            assert!(!names.contains(&other), "{other}: {answer}");
+        }
+        assert_eq!(status["transport"]["receipts"]["refused"], 1);
+        let (answer, _) = ask_at(&options, path, &question(false)).await;
+        assert!(answer.starts_with("HTTP/1.1 502"), "{answer}");
+        assert!(answer.contains("the receipt of the answer is refused") && !answer.contains("Hello"), "{answer}");
     }
 }
 
@@ -339,6 +376,9 @@ async fn hardware_image_document_model_and_answer_are_separate_labels() {
         );
         let refused = [launch, model].contains(&"refused");
         assert_eq!(status, Some(if refused { 3 } else { 0 }), "{found}");
+        let reason = found["reason"].as_str().unwrap_or_default();
+        assert_eq!(reason.contains("another launch"), launch == "refused", "{found}");
+        assert_eq!(reason.contains("another model"), model == "refused", "{found}");
         for label in ["signature", "request", "answer", "epoch"] {
             assert_eq!(outcome(&found, label), "accepted");
         }

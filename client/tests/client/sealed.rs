@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, atomic::Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use http::{HeaderMap, Request, Response, StatusCode};
@@ -13,15 +16,19 @@ use lethe::{
     appliance::{Appliance, Options},
     chat::{Message, Question, Role},
     error::{Error, NetworkError, Refusal, ServerError},
+    receipts::{Demand, Receipts},
     sealed::Wire,
     token::Token,
 };
 use protocol::ohttp::AnswerError;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
 
 use crate::{
-    fake::{Fake, State, eventually},
+    fake::{Fake, Lie, State, eventually},
     gateway::{Gateway, Meddle},
     reply::{AnswerBody, Reply, object},
 };
@@ -202,12 +209,39 @@ async fn a_key_that_is_over_is_replaced_by_verifying_once() {
 async fn a_new_tls_key_without_hardware_is_not_accepted_for_a_key_that_is_over() {
     let (fake, gateway, appliance) = sealing(vec![Reply::Whole("b")]).await;
     fake.state.next_epoch();
-    // An impostor behind the same address: the answer about keys comes over a connection that was verified before.
-    gateway.outside.lock().unwrap().clear();
-    fake.restart();
+    // Somebody else behind the same address: that the key is over is said on a connection that was verified before.
+    fake.state.make_key();
     let error = appliance.answer(&question()).await.err();
     assert!(matches!(error, Some(Error::Refused(Refusal::Pin(_)))), "{error:?}");
-    assert!(gateway.outside.lock().unwrap().is_empty());
+    assert_eq!(gateway.outside.lock().unwrap().len(), 1, "nothing was sealed to the other's keys");
+    assert_eq!(fake.state.attested(), 2, "its report was looked at");
+}
+
+#[tokio::test]
+async fn the_gateways_keys_come_from_the_holder_of_the_reports_tls_key() {
+    let fake = Fake::start(vec![Reply::Whole("b")]).await;
+    let _gateway = fake.seal(Gateway::ours());
+    fake.lie(Lie::SwapBehindReport);
+    let error = Appliance::open(&fake.options()).await.err();
+    assert!(matches!(error, Some(Error::Refused(Refusal::Pin(_)))), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_stream_without_its_final_chunk_is_cut_off_whatever_is_asked_of_receipts() {
+    for (demand, receipts) in [(Demand::Off, false), (Demand::Off, true), (Demand::Check, false)] {
+        let fake = Fake::start(vec![Reply::Stream(vec!["Hel", "lo"])]).await;
+        let gateway = fake.seal(Gateway::ours());
+        let _notary = receipts.then(|| fake.give_receipts());
+        let options = Options { receipts: Receipts::demanding(demand), ..fake.options() };
+        let appliance = Appliance::open(&options).await.unwrap();
+        *gateway.meddle.lock().unwrap() = Meddle::NoFinal;
+        let (seen, error) = streamed(&appliance).await;
+        let truncated = matches!(error, Some(Error::Network(NetworkError::Sealed(AnswerError::Truncated))));
+        assert!(truncated, "{demand} {receipts}: {seen:?} {error:?}");
+        *gateway.meddle.lock().unwrap() = Meddle::Nothing;
+        let (seen, error) = streamed(&appliance).await;
+        assert_eq!((seen.as_str(), error.is_none()), ("Hello", true), "{demand} {receipts}: {error:?}");
+    }
 }
 
 #[tokio::test]
@@ -339,6 +373,69 @@ async fn a_relay_carries_everything_but_the_attestation() {
     let asked = relay.asked.lock().unwrap();
     assert_eq!(asked.len(), 3, "question, receipt, models");
     assert!(asked.iter().all(|(path, headers)| path == "/to/lethe?x" && !headers.contains_key("authorization")));
+}
+
+/// A proxy that opens connections, but only to one name, which nobody else can look up.
+struct Opener {
+    address: SocketAddr,
+    opened: Arc<AtomicUsize>,
+}
+
+impl Opener {
+    async fn start(name: &'static str, to: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, opened) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let counter = opened.clone();
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let (to, counter) = (to.clone(), counter.clone());
+                tokio::spawn(async move {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        head.push(stream.read_u8().await.unwrap());
+                    }
+                    if !head.starts_with(format!("CONNECT {name} HTTP/1.1\r\n").as_bytes()) {
+                        return stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await.unwrap();
+                    }
+                    counter.fetch_add(1, Ordering::SeqCst);
+                    let mut there = TcpStream::connect(to).await.unwrap();
+                    stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+                });
+            }
+        });
+        Self { address, opened }
+    }
+}
+
+#[tokio::test]
+async fn with_a_proxy_for_connections_and_a_relay_nothing_goes_to_the_appliance_itself() {
+    let fake = Fake::start(vec![Reply::Stream(vec!["Hel", "lo"])]).await;
+    fake.seal(Gateway::ours());
+    let opener = Opener::start("lethe.invalid:443", fake.url().trim_start_matches("https://").to_owned()).await;
+    let relay = Relay::start(fake.state.clone()).await;
+    let hidden = |name: &str| {
+        let mut options = Options { address: name.parse().unwrap(), ..fake.options() };
+        options.tunnel = Some(format!("http://{}", opener.address).parse().unwrap());
+        options.relay = Some(format!("http://{}/", relay.address).parse().unwrap());
+        options.retry.attempts = 1;
+        options
+    };
+    let appliance = Appliance::open(&hidden("https://lethe.invalid")).await.unwrap();
+    assert_eq!(streamed(&appliance).await.0, "Hello");
+    assert_eq!((opener.opened.load(Ordering::SeqCst), relay.asked.lock().unwrap().len()), (1, 1));
+
+    // Without a relay the requests go through it too, over connections that are held to the verified key.
+    let alone = Options { relay: None, ..hidden("https://lethe.invalid") };
+    assert_eq!(streamed(&Appliance::open(&alone).await.unwrap()).await.0, "Hello");
+    let pinned = Options { pin: Some(format!("sha256:{}", "11".repeat(32)).parse().unwrap()), ..alone };
+    let error = Appliance::open(&pinned).await.err();
+    assert!(matches!(error, Some(Error::Refused(Refusal::Pin(_)))), "{error:?}");
+
+    // Where it gives no connection there is none.
+    let error = Appliance::open(&hidden("https://other.invalid")).await.err();
+    assert!(matches!(error, Some(Error::Network(NetworkError::Tunnel { .. }))), "{error:?}");
 }
 
 #[tokio::test]

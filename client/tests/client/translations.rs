@@ -14,8 +14,8 @@ use crate::{
     reply::Reply,
 };
 
-const MESSAGES: &str = "/v1/messages";
-const RESPONSES: &str = "/v1/responses";
+pub const MESSAGES: &str = "/v1/messages";
+pub const RESPONSES: &str = "/v1/responses";
 
 async fn start(reply: Reply) -> (Fake, SocketAddr) {
     let fake = Fake::start(vec![reply]).await;
@@ -24,12 +24,12 @@ async fn start(reply: Reply) -> (Fake, SocketAddr) {
     (fake, serve(nodes, Guard::default()))
 }
 
-fn message(stream: bool) -> String {
+pub fn message(stream: bool) -> String {
     json!({"model": "m", "max_tokens": 9, "system": "s", "messages": [{"role": "user", "content": "hi"}], "stream": stream})
         .to_string()
 }
 
-fn response(stream: bool) -> String {
+pub fn response(stream: bool) -> String {
     json!({"model": "m", "instructions": "s", "input": "hi", "max_output_tokens": 9, "stream": stream}).to_string()
 }
 
@@ -39,7 +39,7 @@ fn body(answer: &str) -> Value {
 }
 
 /// Names and data of the events of a chunked answer.
-fn events(answer: &str) -> Vec<(String, Value)> {
+pub fn events(answer: &str) -> Vec<(String, Value)> {
     let events = answer.split("event: ").skip(1);
     let read = |event: &str| {
         let (name, rest) = event.split_once('\n').unwrap();

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::document::{Access, Clients, Document, Enrolment, Network};
+use crate::document::{Access, Clients, Document, Enrolment, Network, Secrets};
 use crate::error::DocumentError;
 
 /// Everything in which the values of `document` disagree.
 pub(crate) fn disagreements(document: &Document) -> Vec<DocumentError> {
     let mut found = Vec::new();
     names(document, &mut found);
-    clients(&document.clients, &mut found);
+    clients(&document.clients, document.secrets.required, &mut found);
+    secrets(&document.secrets, &mut found);
     if document.clients.access.takes_devices() && !document.wires.envelope {
         found.push(disagrees("wires.envelope", "off, while clients.access lets devices in, which have no other wire"));
     }
@@ -39,7 +40,15 @@ fn names(document: &Document, found: &mut Vec<DocumentError>) {
     distinct(names.map(|(index, name)| (format!("listen.names[{index}]"), spelling(name))), found);
 }
 
-fn clients(clients: &Clients, found: &mut Vec<DocumentError>) {
+fn secrets(secrets: &Secrets, found: &mut Vec<DocumentError>) {
+    let keys = secrets.operator_keys.iter().enumerate();
+    distinct(keys.map(|(index, key)| (format!("secrets.operator_keys[{index}]"), key)), found);
+    if secrets.required && secrets.operator_keys.is_empty() {
+        found.push(disagrees("secrets.operator_keys", "empty, while secrets.required = true waits for an operator"));
+    }
+}
+
+fn clients(clients: &Clients, brought: bool, found: &mut Vec<DocumentError>) {
     each_once("clients.tokens", "sha256", clients.tokens.iter().map(|token| (&token.name, token.sha256)), found);
     each_once("clients.devices", "id", clients.devices.iter().map(|device| (&device.name, device.id)), found);
     each_once(
@@ -48,8 +57,8 @@ fn clients(clients: &Clients, found: &mut Vec<DocumentError>) {
         clients.enrolments.iter().map(|token| (&token.name, token.sha256)),
         found,
     );
-    tokens(clients, found);
-    devices(clients, found);
+    tokens(clients, brought, found);
+    devices(clients, brought, found);
 }
 
 fn each_once<'a>(
@@ -63,8 +72,10 @@ fn each_once<'a>(
     distinct(entries.enumerate().map(|(index, (_, value))| (at(index, digest), value)), found);
 }
 
-fn tokens(clients: &Clients, found: &mut Vec<DocumentError>) {
+/// `brought`: tokens come from an operator later.
+fn tokens(clients: &Clients, brought: bool, found: &mut Vec<DocumentError>) {
     let reason = match (clients.access, clients.tokens.is_empty()) {
+        (Access::Token | Access::Both, true) if brought => return,
         (Access::Token, true) => "empty, while clients.access = \"token\" needs at least one",
         (Access::Both, true) => "empty, while clients.access = \"both\" needs at least one",
         (Access::Anyone, false) => "not empty, while clients.access = \"anyone\" would ignore it",
@@ -74,7 +85,7 @@ fn tokens(clients: &Clients, found: &mut Vec<DocumentError>) {
     found.push(disagrees("clients.tokens", reason));
 }
 
-fn devices(clients: &Clients, found: &mut Vec<DocumentError>) {
+fn devices(clients: &Clients, brought: bool, found: &mut Vec<DocumentError>) {
     let (devices, enrolments) = (!clients.devices.is_empty(), !clients.enrolments.is_empty());
     let (list, reason) = match (clients.access.takes_devices().then_some(clients.enrolment), devices, enrolments) {
         (None, true, _) => ("clients.devices", "not empty, while clients.access lets no device in"),
@@ -88,7 +99,7 @@ fn devices(clients: &Clients, found: &mut Vec<DocumentError>) {
         (Some(Enrolment::Any | Enrolment::List), _, true) => {
             ("clients.enrolments", "not empty, while clients.enrolment is not \"token\"")
         }
-        (Some(Enrolment::Token), _, false) => {
+        (Some(Enrolment::Token), _, false) if !brought => {
             ("clients.enrolments", "empty, while clients.enrolment = \"token\" needs at least one")
         }
         _ => return,

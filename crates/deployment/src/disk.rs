@@ -17,6 +17,8 @@ pub const DISK_MAX_BYTES: usize = 1024 * 1024;
 
 /// Longest endorsements, in bytes: what AMD or Intel say about one platform is some tens of kilobytes.
 pub const ENDORSEMENTS_MAX_BYTES: usize = 128 * 1024;
+/// Longest file of sealed secrets, in bytes; `protocol` seals no longer one.
+pub const SEALED_MAX_BYTES: usize = 64 * 1024;
 
 /// What a disk carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

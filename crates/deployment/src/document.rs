@@ -26,6 +26,9 @@ pub struct Document {
     /// How long keys live.
     #[serde(default)]
     pub keys: Keys,
+    /// Whose messages change secrets while the server runs.
+    #[serde(default)]
+    pub secrets: Secrets,
     /// Which encrypted wires are served, and how their traffic looks.
     #[serde(default)]
     pub wires: Wires,
@@ -232,6 +235,21 @@ pub struct Keys {
     /// Seconds after its epoch in which a key still opens requests.
     pub grace_seconds: u32,
 }
+
+/// `[secrets]`: what an operator brings to a running appliance, sealed to its attested key.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Secrets {
+    /// The operators whose signed messages are taken; none: there is no such way in.
+    pub operator_keys: Vec<OperatorKey>,
+    /// Whether nobody is served before secrets have come.
+    pub required: bool,
+}
+
+/// An operator's Ed25519 public key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct OperatorKey(#[serde(with = "hex::serde")] pub [u8; 32]);
 
 /// `[wires]`: encrypted wires and the shape of their traffic. TLS is always there.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]

@@ -126,7 +126,7 @@ fn write_comment(text: &mut String, words: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Document, Engine, Keys, Limits, Listen, Network, Receipts, Template, Wires};
+    use crate::document::{Document, Engine, Keys, Limits, Listen, Network, Receipts, Secrets, Template, Wires};
 
     fn clients(access: Access, tokens: Vec<Token>) -> Clients {
         Clients { tokens, ..Clients::of(access) }
@@ -155,6 +155,7 @@ mod tests {
             clients: draft().clients,
             limits: Limits::default(),
             keys: Keys::default(),
+            secrets: Secrets::default(),
             wires: Wires::default(),
             receipts: Receipts::default(),
             network: Network::default(),

@@ -25,6 +25,7 @@ pub const SECTIONS: &[Section] = &[
     Section { path: "clients.enrolments[]", max: 256, meaning: "One one-time token, which enrols the first device that shows it, for this boot." },
     Section { path: "limits",           max: 1,   meaning: "Guard rails: sizes, times, and the ranges of request parameters." },
     Section { path: "keys",             max: 1,   meaning: "The life of the keys that prompts are sealed to; a key of an epoch is wiped after its grace." },
+    Section { path: "secrets",          max: 1,   meaning: "What an operator brings to the running appliance, sealed to its attested key: tokens, a certificate." },
     Section { path: "wires",            max: 1,   meaning: "Encrypted wires beside TLS, which are listed in the attestation report, and the shape of their traffic." },
     Section { path: "receipts",         max: 1,   meaning: "Signed receipts of answers, kept in locked memory and nowhere else." },
     Section { path: "network",          max: 1,   meaning: "How the virtual machine gets its address; without meaning for an ordinary process." },
@@ -121,10 +122,16 @@ pub const KEYS: &[Key] = &[
     Key { path: "keys.epoch_seconds", kind: Integer { min: 10, max: 604_800 }, unit: "seconds", presence: Default("3600"),
           meaning: "Length of an epoch; each has keys of its own, and the next one's are published before it begins." },
     Key { path: "keys.epoch_requests", kind: Integer { min: 16, max: 1 << 22 }, unit: "requests", presence: Default("1048576"),
-          meaning: "Sealed requests of an epoch, each remembered in about 20 bytes so that it counts once; then the next epoch begins early, \
-                    at most once a minute." },
+          meaning: "Sealed requests of an epoch (an envelope is two), each remembered in 19 to 39 bytes so that it counts once; then the next epoch \
+                    begins early, at most once a minute." },
     Key { path: "keys.grace_seconds", kind: Integer { min: 0, max: 3600 }, unit: "seconds", presence: Default("300"),
           meaning: "Time after an epoch in which its keys still open requests, at most epoch_seconds; then they are wiped." },
+
+    Key { path: "secrets.operator_keys", kind: List { item: Rule::OperatorKey, max: 8 }, unit: "", presence: Default("[]"),
+          meaning: "Public keys of operators (lethe secrets keygen), each of whom may set and forget tokens and install a certificate while the \
+                    appliance runs; none: nobody may." },
+    Key { path: "secrets.required", kind: Switch, unit: "", presence: Default("false"),
+          meaning: "Serve nobody until an operator has brought secrets; then clients.tokens and clients.enrolments may be empty here." },
 
     Key { path: "wires.ohttp", kind: Switch, unit: "", presence: Default("true"),
           meaning: "Serve OHTTP and chunked OHTTP at /.well-known/ohttp-gateway: method, path, headers and body are sealed, answers stream." },
@@ -146,7 +153,8 @@ pub const KEYS: &[Key] = &[
           meaning: "How far ahead of the machine's clock such a request may be." },
     Key { path: "wires.shape", kind: Choice(&["off", "padded", "paced"]), unit: "", presence: Default("\"padded\""),
           meaning: "What sizes and times of sealed answers show: of each token, of buckets of 512 bytes and more, or of nothing but equal \
-                    frames on a fixed tick. Padding alone does not hide topics; \"paced\" is for where that matters." },
+                    frames on a fixed tick. Padding alone does not hide topics; \"paced\" is for where that matters, and for streams: an answer in \
+                    one piece is padded." },
     Key { path: "wires.paced_bytes", kind: Integer { min: 512, max: 16_000 }, unit: "bytes", presence: Default("2048"),
           meaning: "Size of a frame where shape = \"paced\"." },
     Key { path: "wires.paced_ms", kind: Integer { min: 5, max: 1000 }, unit: "milliseconds", presence: Default("50"),
@@ -155,7 +163,7 @@ pub const KEYS: &[Key] = &[
     Key { path: "receipts.seconds", kind: Integer { min: 10, max: 86_400 }, unit: "seconds", presence: Default("1200"),
           meaning: "Time a receipt can be fetched, and the evidence of a past epoch with it." },
     Key { path: "receipts.count", kind: Integer { min: 16, max: 65_536 }, unit: "receipts", presence: Default("4096"),
-          meaning: "Most receipts that are kept, about 3 KiB each; the oldest go first." },
+          meaning: "Most receipts of answers that are kept, about 3 KiB each, and a sixteenth as many of refusals beside them; the oldest go first." },
 
     Key { path: "network.mode", kind: Choice(&["dhcp", "static"]), unit: "", presence: Default("\"dhcp\""),
           meaning: "\"dhcp\" asks the network (IPv4), \"static\" takes the address below." },

@@ -23,10 +23,10 @@ pub mod token;
 mod walk;
 
 pub use digest::{digest_sha256, digest_sha384};
-pub use disk::{DISK_MAX_BYTES, DiskError, ENDORSEMENTS_MAX_BYTES, Wrapped, unwrap_disk, wrap_disk};
+pub use disk::{DISK_MAX_BYTES, DiskError, ENDORSEMENTS_MAX_BYTES, SEALED_MAX_BYTES, Wrapped, unwrap_disk, wrap_disk};
 pub use document::{
-    Access, Clients, Device, Document, Engine, Enrolment, Kernels, Keys, Limits, Listen, Model, Network, Receipts,
-    Shape, Template, Token, Wires,
+    Access, Clients, Device, Document, Engine, Enrolment, Kernels, Keys, Limits, Listen, Model, Network, OperatorKey,
+    Receipts, Secrets, Shape, Template, Token, Wires,
 };
 pub use draft::Draft;
 pub use error::DocumentError;

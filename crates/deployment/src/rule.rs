@@ -18,6 +18,8 @@ pub enum Rule {
     ModelName,
     /// SHA-256 in hexadecimal; never all zero.
     Sha256,
+    /// Ed25519 public key in hexadecimal.
+    OperatorKey,
     /// IP address and port.
     Socket,
     /// DNS name or IP address, as a certificate carries it.
@@ -40,6 +42,7 @@ impl Rule {
                  letter or digit"
             }
             Self::Sha256 => "64 hexadecimal digits that are not all zero (zero is never a wildcard)",
+            Self::OperatorKey => "Ed25519 public key in 64 hexadecimal digits, as lethe secrets keygen prints it",
             Self::Socket => "IP address and port, such as 0.0.0.0:8443 or [::]:8443; port 1 to 65535",
             Self::HostName => "DNS name without wildcard or final dot, or IP address",
             Self::TokenName => "1 to 64 of the characters A-Z a-z 0-9 . _ -, first a letter or digit",
@@ -55,7 +58,7 @@ impl Rule {
     pub fn accepts(self, text: &str) -> bool {
         match self {
             Self::ModelName => is_model_name(text),
-            Self::Sha256 => is_sha256(text),
+            Self::Sha256 | Self::OperatorKey => is_sha256(text),
             Self::Socket => text.parse::<SocketAddr>().is_ok_and(|socket| socket.port() != 0),
             Self::HostName => text.parse::<IpAddr>().is_ok() || is_dns_name(text),
             Self::TokenName => is_word(text, TOKEN_NAME_BYTES, b"._-"),

@@ -165,6 +165,25 @@ fn access_by_token_needs_tokens_and_access_for_anyone_has_none() {
     let two = token("alice", 1) + &token("bob", 2);
     assert_eq!(by_token(&two).expect("two tokens").clients.tokens.len(), 2);
     refused(by_token(""), "clients.tokens: empty, while clients.access = \"token\" needs at least one");
+    let key = |byte: u8| format!("\"{}\"", format!("{byte:02x}").repeat(32));
+    let secrets = |keys: &str, required: bool| format!("[secrets]\noperator_keys = [{keys}]\nrequired = {required}\n");
+    assert!(by_token(&secrets(&key(1), true)).expect("tokens come later").secrets.required);
+    refused(
+        by_token(&secrets(&key(1), false)),
+        "clients.tokens: empty, while clients.access = \"token\" needs at least one",
+    );
+    refused(
+        by_token(&(two.clone() + &secrets("", true))),
+        "secrets.operator_keys: empty, while secrets.required = true waits for an operator",
+    );
+    refused(
+        by_token(&(two.clone() + &secrets(&format!("{}, {}", key(1), key(1)), false))),
+        "secrets.operator_keys[1]: the same as secrets.operator_keys[0]",
+    );
+    assert_eq!(
+        by_token(&(two.clone() + &secrets(&key(0), false))).expect_err("zero").key(),
+        Some("secrets.operator_keys[0]")
+    );
     refused(and(&two), "clients.tokens: not empty, while clients.access = \"anyone\" would ignore it");
     refused(
         by_token(&(token("alice", 1) + &token("alice", 2))),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use deployment::{
-    Document, Engine, Enrolment, KEYS, Key, Keys, Kind, Limits, Listen, Network, Presence, Receipts, SECTIONS,
+    Document, Engine, Enrolment, KEYS, Key, Keys, Kind, Limits, Listen, Network, Presence, Receipts, SECTIONS, Secrets,
     Template, Wires,
 };
 use toml::{Table, Value};
@@ -97,6 +97,7 @@ fn the_defaults_of_the_table_are_those_of_the_types() {
         listen: Listen::default(),
         limits: Limits::default(),
         keys: Keys::default(),
+        secrets: Secrets::default(),
         wires: Wires::default(),
         receipts: Receipts::default(),
         network: Network::default(),
@@ -122,6 +123,7 @@ fn drop_company(key: &Key, document: &mut Table) {
     match (key.path, document.get_mut(name).and_then(Value::as_table_mut)) {
         ("network.mode", Some(network)) => network.clear(),
         ("clients.enrolment", Some(clients)) => drop(clients.remove("enrolments")),
+        ("secrets.operator_keys", Some(secrets)) => drop(secrets.remove("required")),
         ("wires.envelope", _) => drop(document.insert(clients.0, clients.1)),
         _ => {}
     }

@@ -2,7 +2,8 @@
 //!
 //! - **No input or output, no clock.** Bytes and the time are arguments; the answer is a value.
 //! - **No claim without a verification.** The typed claims (`Verified` of each platform) are made by the platform's
-//!   `verify` alone; there is no way to read a field of unverified evidence.
+//!   `verify` alone. Nothing else reads a field of evidence, except what names the collateral to fetch
+//!   ([`sev_snp::wanted`], [`tdx::wanted`]): a hint, from bytes that may lie, to what is then verified like the rest.
 //! - **Every refusal names its [`Rule`]**, and every demand beyond authenticity is a line of a [`Policy`].
 //! - **Vendor roots are embedded.** Nothing that comes with evidence is ever a trust anchor.
 //!
@@ -17,6 +18,7 @@ mod cursor;
 mod expected;
 #[cfg(feature = "fuzzing")]
 pub mod fuzz;
+mod known;
 #[cfg(feature = "nvidia")]
 pub mod nvidia;
 mod policy;
@@ -31,6 +33,7 @@ mod x509;
 
 pub use check::Verdict;
 pub use expected::{Expected, ExpectedError};
+pub use known::Known;
 pub use policy::{
     Allowed, AzurePolicy, Demand, Floor, Line, PlatformPolicy, Policy, PolicyError, SevSnpPolicy, TcbStatus, TdxPolicy,
     Tpm2Policy,

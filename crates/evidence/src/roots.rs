@@ -40,3 +40,7 @@ pub(crate) const INTEL_SGX: &[u8] = include_bytes!("../roots/intel-sgx-root.der"
 /// `CN=NVIDIA Device Identity CA`.
 #[cfg(feature = "nvidia")]
 pub(crate) const NVIDIA_DEVICE: &[u8] = include_bytes!("../roots/nvidia-device-root.der");
+
+/// `CN=NVIDIA CoRIM signing Root CA`: manifests of GPUs and of switches.
+#[cfg(feature = "nvidia")]
+pub(crate) const NVIDIA_RIM: &[u8] = include_bytes!("../roots/nvidia-rim-root.der");

@@ -274,7 +274,14 @@ fn changed_nvidia_reports_and_chains_are_refused() {
         let signed = &report[..report.len() - trailing];
         let (name, expected) = (item["id"].as_str().unwrap(), Expected::nothing());
         let check = |report: &[u8], chain: &[u8]| {
-            nvidia(Nvidia { report, chain, nonce: None, expected: &expected, at: time("2026-11-21T00:00:00Z") })
+            nvidia(Nvidia {
+                report,
+                chain,
+                nonce: None,
+                rims: &[],
+                expected: &expected,
+                at: time("2026-11-21T00:00:00Z"),
+            })
         };
         all_refused(name, signed, limit(500, number), |report| check(report, &chain));
         no_prefix_accepted(name, signed, |report| check(report, &chain));

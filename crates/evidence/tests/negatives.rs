@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test helpers")]
 mod corpus;
 
-use corpus::{Corpus, embedded, policy_for, test_policy, time};
+use corpus::{Corpus, embedded, negated, policy_for, test_policy, time};
 use evidence::{
     Expected, Policy, Rule, Time, Verdict,
     check::{Azure, SevSnp, Tdx, azure, sev_snp, tdx},
@@ -49,11 +49,20 @@ fn reports_and_endorsements_that_do_not_belong_together_are_refused() {
     let (report, leaf) = pair(&corpus, "snp-milan-v3-oak-oc-release");
     assert_eq!(snp(&report, &leaf, &[], &hardware, now), None);
     let (other_report, other_leaf) = pair(&corpus, "snp-milan-v2-azure-guest");
-    assert_eq!(snp(&report, &other_leaf, &[], &hardware, now), Some(Rule::S4), "another chip");
+    assert_eq!(snp(&report, &other_leaf, &[], &hardware, now), Some(Rule::S4), "another chip and TCB");
+    // Two machines of one fleet, at the same TCB: the chip's id alone tells them apart.
+    let (fleet_report, fleet_leaf) = pair(&corpus, "snp-milan-v3-oak-rk-release");
+    assert_eq!(snp(&fleet_report, &fleet_leaf, &[], &hardware, now), None);
+    for (report, leaf) in [(&report, &fleet_leaf), (&fleet_report, &leaf)] {
+        let input =
+            SevSnp { report, vek: Some(leaf), crls: &[], policy: &hardware, expected: &Expected::nothing(), at: now };
+        let Verdict::Refused(refusal) = sev_snp(input) else { panic!("accepted") };
+        assert_eq!((refusal.rule(), refusal.reason()), (Rule::S4, "the endorsement certificate is another chip's"));
+    }
     let (_, turin_leaf) = pair(&corpus, "snp-turin-v5-oak");
     assert_eq!(snp(&report, &turin_leaf, &[], &hardware, now), Some(Rule::S3), "another product line");
     // Version 2 does not say its product: the chain holds, the rest does not.
-    assert!(matches!(snp(&other_report, &turin_leaf, &[], &hardware, now), Some(Rule::S1 | Rule::S4)));
+    assert_eq!(snp(&other_report, &turin_leaf, &[], &hardware, now), Some(Rule::S1));
     let aws = test_policy("vlek-aws");
     let (vlek_report, vlek) = pair(&corpus, "snp-milan-v3-vlek-aws");
     let then = time("2025-06-01T00:00:00Z");
@@ -95,6 +104,22 @@ fn s3_revocation_lists_are_demanded_fresh_and_of_the_right_root() {
     let fresh = time("2026-01-15T00:00:00Z");
     assert_eq!(snp(&report, &leaf, &[&milan], &demanding, fresh), None);
     assert_eq!(snp(&report, &leaf, &[&genoa, &milan], &demanding, fresh), None, "lists of other lines are passed over");
+    // What is claimed is what was looked up: the issuer, of a key of AMD's and of a cloud's.
+    let (vlek_report, vlek) = pair(&corpus, "snp-milan-v3-vlek-aws");
+    let aws = test_policy("vlek-aws");
+    for (report, vek, policy, at) in
+        [(&report, &leaf, &hardware, fresh), (&vlek_report, &vlek, &aws, time("2025-06-01T00:00:00Z"))]
+    {
+        for (crls, revocation, signed) in
+            [(&[milan.as_slice()][..], "issuer not revoked", Some("2025-05-06T12:39:06Z")), (&[], "undetermined", None)]
+        {
+            let expected = Expected::nothing();
+            let input = SevSnp { report, vek: Some(vek), crls, policy, expected: &expected, at };
+            let Verdict::Accepted { claims } = sev_snp(input) else { panic!("refused") };
+            assert_eq!(claims["revocation"], revocation);
+            assert_eq!(claims.get("revocation_list_of").and_then(|signed| signed.as_str()), signed);
+        }
+    }
     assert_eq!(snp(&report, &leaf, &[], &demanding, fresh), Some(Rule::S3), "missing");
     assert_eq!(snp(&report, &leaf, &[&genoa], &demanding, fresh), Some(Rule::S3), "another line's");
     assert_eq!(
@@ -177,11 +202,8 @@ fn collateral_of_another_time_platform_or_kind_is_refused() {
     };
     let (june, october) = (collateral(&corpus, "b0c06f-2025-06"), collateral(&corpus, "b0c06f-2026-10"));
     assert_eq!(check(&june, &hardware, "2025-06-25T00:00:00Z"), None);
-    assert!(
-        matches!(check(&june, &hardware, "2025-06-01T00:00:00Z"), Some(Rule::T2 | Rule::T3)),
-        "before it was issued"
-    );
-    assert!(matches!(check(&june, &hardware, "2025-08-01T00:00:00Z"), Some(Rule::T2 | Rule::T3)), "after it expired");
+    assert_eq!(check(&june, &hardware, "2025-06-01T00:00:00Z"), Some(Rule::T2), "before its lists were issued");
+    assert_eq!(check(&june, &hardware, "2025-08-01T00:00:00Z"), Some(Rule::T2), "after its lists expired");
     let other = collateral(&corpus, "90c06f-2026-02");
     assert_eq!(check(&other, &hardware, "2026-02-25T00:00:00Z"), Some(Rule::T3), "another FMSPC");
     let newer = Policy::from_toml(
@@ -280,6 +302,59 @@ fn t1_t2_t4_changed_quotes_name_their_rule() {
     padded.push(1);
     assert_eq!(check(&padded), Some(Rule::T1));
     assert_eq!(check(&corpus.file(corpus.item("tdx-sgx-quote-v3-negative"), "quote.bin").unwrap()), Some(Rule::T1));
+}
+
+/// Numbers that are no half of a signature: zero, the order of the curve, and above it.
+fn no_numbers(order: &[u8]) -> [Vec<u8>; 3] {
+    [vec![0; order.len()], order.to_vec(), vec![0xff; order.len()]]
+}
+
+#[test]
+fn s5_t4_numbers_outside_of_the_curves_order_are_no_signature_and_both_signs_of_s_are_one() {
+    let Some(corpus) = Corpus::open("numbers of signatures") else { return };
+    let hardware = embedded("hardware");
+    let n384 = "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973";
+    let n384 = hex::decode(n384).unwrap();
+    let (report, leaf) = pair(&corpus, "snp-milan-v3-oak-oc-release");
+    // Little-endian, 48 of 72 bytes each.
+    let with = |place: usize, number: &[u8]| {
+        let mut changed = report.clone();
+        changed[place..place + 48].copy_from_slice(number);
+        changed[place..place + 48].reverse();
+        snp(&changed, &leaf, &[], &hardware, time(NOW))
+    };
+    let number = |place: usize| report[place..place + 48].iter().rev().copied().collect::<Vec<u8>>();
+    let (r, s) = (0x2a0, 0x2a0 + 72);
+    assert_eq!(with(s, &number(s)), None);
+    assert_eq!(with(s, &negated(&n384, &number(s))), None, "the same signature: nothing tells reports apart by it");
+    assert_eq!(with(r, &negated(&n384, &number(r))), Some(Rule::S5));
+    for place in [r, s] {
+        for number in no_numbers(&n384) {
+            assert_eq!(with(place, &number), Some(Rule::S5), "{number:02x?} at {place:#x}");
+        }
+    }
+
+    let n256 = hex::decode("ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551").unwrap();
+    let quote = corpus.file(corpus.item("tdx-v5-uptodate-90c06f"), "quote.bin").unwrap();
+    let with = |place: usize, number: &[u8]| {
+        let mut changed = quote.clone();
+        changed[place..place + 32].copy_from_slice(number);
+        let at = time("2026-02-25T00:00:00Z");
+        let expected = Expected::nothing();
+        tdx(Tdx { quote: &changed, collateral: None, policy: &hardware, expected: &expected, at }).rule()
+    };
+    let data = 48 + 6 + 648 + 4;
+    // The attestation key's signature, and the platform's over the quoting enclave's report.
+    for r in [data, data + 134 + 384] {
+        let s = r + 32;
+        assert_eq!(with(s, &negated(&n256, &quote[s..s + 32])), None, "the same signature");
+        assert_eq!(with(r, &negated(&n256, &quote[r..r + 32])), Some(Rule::T4));
+        for place in [r, s] {
+            for number in no_numbers(&n256) {
+                assert_eq!(with(place, &number), Some(Rule::T4), "{number:02x?} at {place}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -406,4 +481,65 @@ fn a1_to_a4_parts_of_two_azure_machines_do_not_mix() {
     )
     .unwrap();
     assert_eq!(azure(Azure { td_quote: Some(&td_quote), policy: &demanding, ..swapped }).rule(), Some(Rule::P1));
+}
+
+#[test]
+fn a5_a_paravisor_is_microsofts_only_where_somebody_names_it() {
+    let Some(corpus) = Corpus::open("Azure's paravisors") else { return };
+    let file = |id: &str, name: &str| corpus.file(corpus.item(id), name).unwrap();
+    let field = |id: &str, name: &str| hex::decode(corpus.item(id)["fields"][name].as_str().unwrap()).unwrap();
+    let (snp, td) = ("azure-snp-milan-a", "azure-tdx-a");
+    let (hcl, vek, td_hcl, td_quote) =
+        (file(snp, "hcl_report.bin"), file(snp, "vcek.der"), file(td, "hcl_report.bin"), file(td, "td_quote.bin"));
+    let paravisors = |list: &str| {
+        let line = format!("paravisors = {{ is = {list}, because = \"test\" }}");
+        Policy::from_toml(&format!("name = \"test\"\nextends = \"hardware\"\n[azure]\n{line}\n")).unwrap()
+    };
+    let judge = |hcl_report: &[u8], td_quote: Option<&[u8]>, policy: &Policy, expected: &Expected| {
+        azure(Azure {
+            hcl_report,
+            vek: td_quote.is_none().then_some(vek.as_slice()),
+            crls: &[],
+            td_quote,
+            collateral: None,
+            quote: None,
+            pcrs: None,
+            nonce: None,
+            event_log: None,
+            policy,
+            expected,
+            at: time("2026-02-25T00:00:00Z"),
+        })
+    };
+    let word = |verdict: Verdict| match verdict {
+        Verdict::Accepted { claims } => claims["paravisor"].as_str().map(str::to_owned),
+        Verdict::Refused(refusal) => panic!("{refusal}"),
+    };
+    let (nobody, none) = (Expected::nothing(), paravisors("[]"));
+    for (hcl, td_quote, id, names) in [
+        (&hcl, None, snp, &["measurement", "id_key_digest"][..]),
+        (&td_hcl, Some(td_quote.as_slice()), td, &["mrtd"][..]),
+    ] {
+        let undetermined = judge(hcl, td_quote, &embedded("hardware"), &nobody);
+        assert_eq!(word(undetermined).as_deref(), Some("undetermined"));
+        assert_eq!(judge(hcl, td_quote, &none, &nobody).rule(), Some(Rule::A5));
+        // Another field, however right, names no paravisor.
+        let data = if td_quote.is_some() { "reportdata" } else { "report_data" };
+        let bound = Expected::nothing().with(data, &field(id, data));
+        assert_eq!(judge(hcl, td_quote, &none, &bound).rule(), Some(Rule::A5));
+        for name in names {
+            let value = field(id, name);
+            let expected = Expected::nothing().with(name, &value);
+            assert_eq!(word(judge(hcl, td_quote, &none, &expected)).as_deref(), Some("expected"), "{name}");
+            let listed = paravisors(&format!("[\"{}\"]", hex::encode(&value)));
+            assert_eq!(word(judge(hcl, td_quote, &listed, &nobody)).as_deref(), Some("listed by the policy"), "{name}");
+        }
+        let other = paravisors(&format!("[\"{}\"]", "11".repeat(48)));
+        assert_eq!(judge(hcl, td_quote, &other, &nobody).rule(), Some(Rule::A5));
+        let zero = paravisors(&format!("[\"{}\"]", "00".repeat(48)));
+        assert_eq!(judge(hcl, td_quote, &zero, &nobody).rule(), Some(Rule::A5));
+    }
+    for name in ["standard", "strict"] {
+        assert!(!embedded(name).azure.paravisors.is.allows(&field(snp, "measurement")), "{name}");
+    }
 }

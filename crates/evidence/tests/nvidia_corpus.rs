@@ -5,7 +5,7 @@
 
 mod corpus;
 
-use corpus::{Corpus, at, time};
+use corpus::{Corpus, at, negated, time};
 use evidence::{
     Expected, Rule, Verdict,
     check::{Nvidia, nvidia},
@@ -26,6 +26,7 @@ fn every_device_has_its_verdict_and_fields() {
                 report: &report,
                 chain: &chain,
                 nonce: Some(&nonce),
+                rims: &[],
                 expected: &expected,
                 at: at(expectation),
             };
@@ -65,9 +66,19 @@ fn the_devices_of_one_machine_share_a_nonce_and_none_stands_for_two() {
     set.pop();
     set.push(set[0]);
     assert_eq!(verify_set(&set, &nonce, now).expect_err("twice").rule(), Rule::G2);
+    // The same chain in other bytes, the same signature with its other sign.
+    let rewrapped = [b"\n", machine[0].1.as_slice(), b"\n"].concat();
+    let mut signed = machine[0].0.clone();
+    let s = signed.len() - 48;
+    let n = "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf581a0db248b0a77aecec196accc52973";
+    let negated = negated(&hex::decode(n).unwrap(), &signed[s..]);
+    signed[s..].copy_from_slice(&negated);
+    set[5] = Evidence { report: &signed, chain: &rewrapped };
+    assert_eq!(verify_set(&set[5..], &nonce, now).expect("one device").len(), 1);
+    assert_eq!(verify_set(&set, &nonce, now).expect_err("twice, in other bytes").rule(), Rule::G2);
     // A genuine report beside another device's chain.
     set.pop();
     set[0].chain = &machine[1].1;
     set.remove(1);
-    assert!(matches!(verify_set(&set, &nonce, now).expect_err("another chain").rule(), Rule::G2 | Rule::G3));
+    assert_eq!(verify_set(&set, &nonce, now).expect_err("another chain").rule(), Rule::G3);
 }

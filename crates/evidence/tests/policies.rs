@@ -20,6 +20,15 @@ fn embedded_policies_are_read_and_grow_stricter() {
     assert!(!standard.sev_snp.products.is.contains(&Product::Milan));
     assert!(standard.sev_snp.smt_allowed.is && !strict.sev_snp.smt_allowed.is);
     assert_eq!(standard.tdx.tcb_statuses.is.len(), 1);
+    assert_eq!(
+        [&dev, &hardware, &standard, &strict].map(|policy| policy.tpm2.drivers_allowed.is),
+        [true, true, false, false]
+    );
+    let any = [7; 48];
+    let named = |policy: &Policy| policy.azure.paravisors.is.allows(&any) && !policy.azure.paravisors.is.lists(&any);
+    assert_eq!([&dev, &hardware, &standard, &strict].map(named), [true, true, false, false]);
+    let machines = |policy: &Policy| policy.tdx.machines.is.allows(&any);
+    assert_eq!([&dev, &hardware, &standard, &strict].map(machines), [true, true, true, false]);
     assert!(!strict.sev_snp.chips.is.allows(&[7; 64]) && standard.sev_snp.chips.is.allows(&[7; 64]));
 }
 

@@ -8,13 +8,14 @@ use evidence::{
     Expected, Rule, Verdict,
     check::{Tdx, tdx, tdx_with_event_log},
 };
+use measurements::event_log::{Algorithm, EventType, Log};
 use serde_json::Value;
 
 /// The rules that an expectation's reason is about.
 fn rules_of(reason: &str) -> &'static [Rule] {
     match reason {
         "TD debug attribute set" => &[Rule::T6],
-        "collateral expired" => &[Rule::T2, Rule::T3],
+        "collateral expired" => &[Rule::T2],
         "CRL stale at that time" | "PCK certificate not valid yet at that time" => &[Rule::T2],
         "root CA is not the Intel SGX root" => &[Rule::T2],
         "TEE type is SGX" => &[Rule::T1],
@@ -103,6 +104,47 @@ fn check_accepted(item: &Value, expectation: &Value, verdict: &Verdict, context:
 }
 
 #[test]
+fn t9_an_event_dropped_added_or_moved_is_refused() {
+    let Some(corpus) = Corpus::open("changed event logs of TDX") else { return };
+    let hardware = embedded("hardware");
+    for id in ["tdx-v4-gce-cos113-with-ccel", "tdx-v4-qemu-direct-with-ccel"] {
+        let item = corpus.item(id);
+        let (quote, log) = (corpus.file(item, "quote.bin").unwrap(), corpus.file(item, "ccel.bin").unwrap());
+        let expected = Expected::nothing();
+        let at = corpus::time("2026-11-21T00:00:00Z");
+        let input = Tdx { quote: &quote, collateral: None, policy: &hardware, expected: &expected, at };
+        let parsed = Log::parse(&log).expect("a log");
+        let starts = parsed.events.iter().map(|event| event.offset).chain([parsed.end]);
+        let starts: Vec<usize> = starts.map(|offset| usize::try_from(offset).unwrap()).collect();
+        let (head, tail) = (&log[..starts[0]], &log[starts[starts.len() - 1]..]);
+        let events: Vec<&[u8]> = starts.windows(2).map(|pair| &log[pair[0]..pair[1]]).collect();
+        let judged = |events: &[&[u8]]| tdx_with_event_log(input, &[&[head][..], events, &[tail]].concat().concat());
+        assert!(judged(&events).is_accepted(), "{id}: put together again");
+        let mut moved = 0;
+        for (index, event) in parsed.events.iter().enumerate() {
+            if event.kind == EventType::NO_ACTION {
+                continue;
+            }
+            let with = |change: &dyn Fn(&mut Vec<&[u8]>)| {
+                let mut events = events.clone();
+                change(&mut events);
+                judged(&events).rule()
+            };
+            assert_eq!(with(&|events| _ = events.remove(index)), Some(Rule::T9), "{id}: {index} dropped");
+            assert_eq!(with(&|events| events.insert(index, events[index])), Some(Rule::T9), "{id}: {index} twice");
+            let next = parsed.events.iter().enumerate().skip(index + 1).find(|(_, other)| {
+                other.register == event.register && other.digest(Algorithm::Sha384) != event.digest(Algorithm::Sha384)
+            });
+            if let Some((next, _)) = next {
+                assert_eq!(with(&|events| events.swap(index, next)), Some(Rule::T9), "{id}: {index} and {next} moved");
+                moved += 1;
+            }
+        }
+        assert!(moved > 10, "{id}: {moved}");
+    }
+}
+
+#[test]
 fn the_event_log_of_a_quote_replays_and_that_of_another_boot_is_refused() {
     let Some(corpus) = Corpus::open("event logs of TDX") else { return };
     let hardware = embedded("hardware");
@@ -130,4 +172,25 @@ fn the_event_log_of_a_quote_replays_and_that_of_another_boot_is_refused() {
         }
     }
     assert_eq!(refused, 1);
+}
+
+#[test]
+fn t15_rtmr0_of_real_machines_has_known_events_alone() {
+    let Some(corpus) = Corpus::open("boots of TDX") else { return };
+    let (hardware, expected) = (embedded("hardware"), Expected::nothing());
+    // Both boots break a later rule: another image after events of RTMR0 that are all known.
+    for id in ["tdx-v4-gce-cos113-with-ccel", "tdx-v4-qemu-direct-with-ccel"] {
+        let item = corpus.item(id);
+        let (quote, log) = (corpus.file(item, "quote.bin").unwrap(), corpus.file(item, "ccel.bin").unwrap());
+        let evidence = evidence::tdx::Evidence { quote: &quote, collateral: None };
+        let at = corpus::time("2026-11-21T00:00:00Z");
+        let verified = evidence::tdx::verify(evidence, &hardware, &expected, at).expect("a quote");
+        assert_eq!(verified.machine(), evidence::Known::Undetermined);
+        let parsed = Log::parse(&log).expect("a log");
+        let started = parsed.events.iter().filter(|event| event.kind == EventType::EFI_BOOT_SERVICES_APPLICATION);
+        let images: Vec<&[u8]> = started.filter_map(|event| event.digest(Algorithm::Sha384)).collect();
+        for images in [&images[..], &[]] {
+            assert_eq!(verified.judge_image(&log, images).expect_err(id).rule(), Rule::T9, "{id}");
+        }
+    }
 }

@@ -100,7 +100,7 @@ fn time_of_each_check() {
     {
         use evidence::check::{Nvidia, nvidia};
         let (report, chain) = (file("gpu-h100-nvtrust", "report.bin"), file("gpu-h100-nvtrust", "chain.pem"));
-        let input = Nvidia { report: &report, chain: &chain, nonce: None, expected: &expected, at: now };
+        let input = Nvidia { report: &report, chain: &chain, nonce: None, rims: &[], expected: &expected, at: now };
         measure("nvidia", Duration::from_millis(40), || nvidia(input));
     }
 }

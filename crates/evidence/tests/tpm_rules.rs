@@ -20,6 +20,7 @@ const SEPARATOR: u32 = 4;
 const EVENT_TAG: u32 = 6;
 const APPLICATION: u32 = 0x8000_0003;
 const DRIVER: u32 = 0x8000_0004;
+const RUNTIME_DRIVER: u32 = 0x8000_0005;
 const ACTION: u32 = 0x8000_0007;
 const QUOTED: [u8; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12];
 
@@ -57,7 +58,6 @@ impl Machine {
                 Event::of(4, ACTION, b"Calling EFI Application from Boot Option"),
                 Event::of(2, SEPARATOR, &[0; 4]),
                 Event::of(4, SEPARATOR, &[0; 4]),
-                Event(2, DRIVER, [0x22; 32], b"option ROM".to_vec()),
                 Event::application(4, IMAGE),
                 Event(9, EVENT_TAG, Sha256::digest([]).into(), b"LOADED_IMAGE::LoadOptions\0".to_vec()),
             ],
@@ -165,6 +165,10 @@ fn policy(lines: &str) -> Policy {
 
 /// The verdict about a boot whose image and document are judged.
 fn judged(machine: &Machine, firmware: Firmware) -> Verdict {
+    judged_by(machine, firmware, &policy(""))
+}
+
+fn judged_by(machine: &Machine, firmware: Firmware, policy: &Policy) -> Verdict {
     let (quote, spki) = (attest(machine, NONCE, &QUOTED), spki(&key()));
     let (signature, pcrs, log) = (sign(&key(), &quote), machine.pcrs(), machine.log());
     tpm2(Tpm2 {
@@ -175,7 +179,7 @@ fn judged(machine: &Machine, firmware: Firmware) -> Verdict {
         pcrs: Some(&pcrs),
         event_log: Some(&log),
         boot: Some(&Boot { images: &[&[0; 32], &IMAGE], document: DOCUMENT, firmware, load_options: &[b"quiet"] }),
-        policy: &policy(""),
+        policy,
         expected: &Expected::nothing(),
         at: Time::from_unix(0),
     })
@@ -355,7 +359,7 @@ fn p6_a_log_that_lies_is_refused() {
         let added = good.clone().telling(|told| told.insert(index, Event::of(1, 1, b"added")));
         assert_eq!(broken(&added), Some(Rule::P6), "added {index}");
     }
-    assert_eq!(broken(&good.clone().telling(|told| told.swap(3, 5))), Some(Rule::P6), "reordered");
+    assert_eq!(broken(&good.clone().telling(|told| told.swap(3, 4))), Some(Rule::P6), "reordered");
     assert_eq!(
         broken(&good.clone().telling(|told| told[1].3[0] ^= 1)),
         Some(Rule::P6),
@@ -422,6 +426,45 @@ fn p7_exactly_one_application_and_it_is_the_image() {
     assert_eq!(broken(&google), Some(Rule::P7));
     let google_driver = google.with(|events| events.push(Event(2, DRIVER, [0x13; 32], Vec::new())));
     assert_eq!(judged(&google_driver, Firmware::Google).rule(), Some(Rule::P7));
+    let allowed = policy(DRIVERS_ALLOWED);
+    assert_eq!(judged_by(&google_driver, Firmware::Google, &allowed).rule(), Some(Rule::P7), "whatever the policy");
+}
+
+const DRIVERS_ALLOWED: &str = "[tpm2]\ndrivers_allowed = { is = true, because = \"test\" }";
+
+#[test]
+fn p7_drivers_are_the_policys_to_allow_and_the_claims_list_them() {
+    let good = Machine::good();
+    let (standard, allowed) = (policy(""), policy(DRIVERS_ALLOWED));
+    let embedded = |name| Policy::embedded(name).expect("a policy");
+    let check = |machine: &Machine, policy: &Policy| judged_by(machine, Firmware::Standard, policy);
+    let Verdict::Accepted { claims } = check(&good, &standard) else { panic!("refused") };
+    assert_eq!(claims["drivers"], json!([]));
+    for kind in [DRIVER, RUNTIME_DRIVER] {
+        // A driver that a variable registers is loaded from a disk, and looks like an option ROM.
+        let driven =
+            good.clone().with(|events| events.insert(4, Event(2, kind, [0x66; 32], b"\\EFI\\evil.efi".to_vec())));
+        assert_eq!(check(&driven, &standard).rule(), Some(Rule::P7));
+        for (name, rule) in [("strict", Some(Rule::P7)), ("hardware", None), ("dev", None)] {
+            assert_eq!(check(&driven, &embedded(name)).rule(), rule, "{name}");
+        }
+        let Verdict::Accepted { claims } = check(&driven, &allowed) else { panic!("refused") };
+        assert_eq!(claims["drivers"], json!(["66".repeat(32)]));
+        for register in [0, 1, 3, 4, 5, 6, 7, 8, 9, 10, 13, 23] {
+            let strayed = good.clone().with(|events| events.push(Event(register, kind, [0x66; 32], Vec::new())));
+            assert_eq!(check(&strayed, &allowed).rule(), Some(Rule::P7), "PCR {register}");
+        }
+    }
+}
+
+#[test]
+fn p7_no_application_in_any_other_register() {
+    for register in [0, 1, 3, 5, 6, 7, 8, 9, 10, 13, 23] {
+        for digest in [IMAGE, [0x13; 32]] {
+            let strayed = Machine::good().with(|events| events.push(Event::application(register, digest)));
+            assert_eq!(broken(&strayed), Some(Rule::P7), "PCR {register}");
+        }
+    }
 }
 
 #[test]

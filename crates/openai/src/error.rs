@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Why a request was refused. All of these are answered with status 400.
+/// Why a request was refused. All of these are answered with status 400, but [`Refusal::Session`] with 412.
 ///
 /// The texts name the field and never quote a value. Field names come from the client too, so a path keeps only
 /// letters, digits, `_` and `-` of them, and only so many (see [`Refusal::param`]).
@@ -84,6 +84,12 @@ pub enum Refusal {
         /// What it needs.
         rule: &'static str,
     },
+    /// A demand to be served by a certain session behind this server.
+    #[error("'{param}': this server answers by itself and has no sessions behind it")]
+    Session {
+        /// Path of the field.
+        param: String,
+    },
 }
 
 impl Refusal {
@@ -99,7 +105,8 @@ impl Refusal {
             | Self::UnsupportedValue { param, .. }
             | Self::WrongType { param, .. }
             | Self::OutOfRange { param, .. }
-            | Self::Conflict { param, .. } => Some(param),
+            | Self::Conflict { param, .. }
+            | Self::Session { param } => Some(param),
         }
     }
 
@@ -116,6 +123,16 @@ impl Refusal {
             Self::UnsupportedValue { .. } => "unsupported_value",
             Self::WrongType { .. } => "invalid_type",
             Self::OutOfRange { .. } | Self::Conflict { .. } => "invalid_value",
+            Self::Session { .. } => "session_not_accepted",
+        }
+    }
+
+    /// The error object's `type`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Session { .. } => "session_not_accepted",
+            _ => "invalid_request_error",
         }
     }
 }
@@ -132,7 +149,7 @@ pub struct ErrorBody {
 pub struct ErrorObject {
     /// For people.
     pub message: String,
-    /// Family of the error: `invalid_request_error`, `authentication_error`, `rate_limit_error`, `server_error`.
+    /// Family of the error: `invalid_request_error`, `authentication_error`, `rate_limit_error`, `server_error`, or one of ACI's.
     #[serde(rename = "type")]
     pub kind: String,
     /// Path of the field at fault.
@@ -146,7 +163,7 @@ impl From<&Refusal> for ErrorBody {
         Self {
             error: ErrorObject {
                 message: refusal.to_string(),
-                kind: "invalid_request_error".to_owned(),
+                kind: refusal.kind().to_owned(),
                 param: refusal.param().map(str::to_owned),
                 code: Some(refusal.code().to_owned()),
             },

@@ -9,9 +9,17 @@ use crate::fields::{Field, Fields};
 use crate::limits::{Limits, MAX_LOGIT_BIAS, MAX_METADATA, MAX_STOP_BYTES, MAX_TEXT_FIELD_BYTES};
 
 /// Fields that OpenAI programs routinely send and that have no effect on the answer: accepted, checked for their type,
-/// and dropped. `store` only as false, `service_tier` only as `auto` or `default`.
-pub const WITHOUT_EFFECT: [&str; 7] =
-    ["user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls"];
+/// and dropped. `store` only as false, `service_tier` only as `auto` or `default`, `provider` only with `aci_verified`.
+pub const WITHOUT_EFFECT: [&str; 8] = [
+    "user",
+    "metadata",
+    "provider",
+    "store",
+    "service_tier",
+    "safety_identifier",
+    "prompt_cache_key",
+    "parallel_tool_calls",
+];
 
 /// How an answer is streamed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +122,7 @@ fn read_without_effect(fields: &mut Fields) -> Result<(), Refusal> {
         fields.take(name).map(|field| field.short_string(MAX_TEXT_FIELD_BYTES)).transpose()?;
     }
     fields.take("metadata").map_or(Ok(()), read_metadata)?;
+    fields.take("provider").map_or(Ok(()), read_provider)?;
     fields.take("store").map_or(Ok(()), require_false)?;
     fields.take("parallel_tool_calls").map(Field::boolean).transpose()?;
     if let Some(tier) = fields.take("service_tier") {
@@ -124,6 +133,19 @@ fn read_without_effect(fields: &mut Fields) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// What ACI lets a client demand of whoever serves it (`spec/aci.md`, constraints in the request body). A verified service is what this one
+/// is; sessions with services behind it there are none, and a client that insists on one is told so.
+fn read_provider(field: Field) -> Result<(), Refusal> {
+    let mut provider = field.object()?;
+    provider.take("aci_verified").map(Field::boolean).transpose()?;
+    if let Some(sessions) = provider.take("aci_session_ids") {
+        let refusal = Refusal::Session { param: sessions.path().to_owned() };
+        sessions.array()?;
+        return Err(refusal);
+    }
+    provider.finish()
 }
 
 fn read_metadata(field: Field) -> Result<(), Refusal> {

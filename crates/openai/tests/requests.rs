@@ -93,6 +93,24 @@ fn fields_without_effect_are_accepted_and_checked() {
 }
 
 #[test]
+fn acis_constraints_are_kept_or_refused() {
+    for provider in
+        [json!({}), json!({"aci_verified": true}), json!({"aci_verified": false}), json!({"aci_session_ids": null})]
+    {
+        assert!(chat(json!({"provider": provider})).is_ok(), "{provider}");
+    }
+    for sessions in [json!([]), json!(["MARK"])] {
+        let asked = json!({"provider": {"aci_verified": true, "aci_session_ids": sessions}});
+        names(chat(asked), "provider.aci_session_ids", "session_not_accepted");
+    }
+    names(chat(json!({"provider": {"aci_session_ids": "MARK"}})), "provider.aci_session_ids", "invalid_type");
+    names(chat(json!({"provider": {"aci_verified": "MARK"}})), "provider.aci_verified", "invalid_type");
+    names(chat(json!({"provider": {"aci_tee": "MARK"}})), "provider.aci_tee", "unknown_parameter");
+    names(chat(json!({"provider": {"order": ["MARK"]}})), "provider.order", "unknown_parameter");
+    names(chat(json!({"provider": true})), "provider", "invalid_type");
+}
+
+#[test]
 fn unsupported_fields_are_named_and_their_harmless_forms_accepted() {
     for name in ["tools", "functions", "function_call", "modalities", "audio", "prediction", "reasoning_effort"] {
         names(chat(json!({name: ["MARK"]})), name, "unsupported_parameter");

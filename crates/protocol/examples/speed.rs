@@ -1,8 +1,9 @@
 //! How fast messages are sealed and opened, and what a receipt costs, on one core.
 //!
-//! `cargo run --release -p protocol --example speed`
+//! `cargo run --release -p protocol --example speed [SECONDS]`: the best of so many seconds a figure, half a second without it.
 
 use std::hint::black_box;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use protocol::hpke::{Aead, AnswerKey, Kem, Random, SecretKey, Undecryptable, Unsealable, receive, send};
@@ -29,13 +30,19 @@ enum Failure {
     Receipt(#[from] protocol::receipt::ReceiptError),
     #[error(transparent)]
     Legacy(#[from] protocol::legacy::NotAKey),
+    #[error("usage: speed [SECONDS]")]
+    Usage,
 }
+
+/// How long each figure is looked for.
+static PATIENCE: OnceLock<Duration> = OnceLock::new();
 
 /// The time of one call: the shortest of many short runs of `times` calls, since whatever else the machine does only makes them
 /// longer.
 fn best<T>(times: u32, mut call: impl FnMut() -> Result<T, Failure>) -> Result<Duration, Failure> {
     let (mut best, begun) = (Duration::MAX, Instant::now());
-    while begun.elapsed() < Duration::from_millis(500) {
+    let patience = PATIENCE.get().copied().unwrap_or(Duration::from_millis(500));
+    while begun.elapsed() < patience {
         let start = Instant::now();
         for _ in 0..times {
             drop(black_box(call()?));
@@ -158,6 +165,10 @@ fn draft(digest: Sha256Digest) -> Draft {
 }
 
 fn main() -> Result<(), Failure> {
+    if let Some(seconds) = std::env::args().nth(1) {
+        let seconds = seconds.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        PATIENCE.set(seconds.ok_or(Failure::Usage)?).map_err(|_| Failure::Usage)?;
+    }
     bodies()?;
     keys()?;
     receipts()

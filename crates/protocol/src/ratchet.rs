@@ -65,6 +65,17 @@ mod tests {
         Ratchet::new(&[fresh; 32], derived).expect("a chain")
     }
 
+    /// The states inside of HKDF and HPKE are those of this hash. Without its feature `zeroize` this does not compile.
+    #[test]
+    fn states_of_the_hash_are_wiped_when_they_are_dropped() {
+        fn wiped<T: zeroize::ZeroizeOnDrop>() -> bool {
+            std::mem::needs_drop::<T>()
+        }
+        assert!(wiped::<Sha256>());
+        assert!(std::mem::needs_drop::<Hkdf<Sha256>>(), "and so are those that it keeps");
+        assert!(!std::mem::needs_drop::<[u32; 8]>(), "plain words are not");
+    }
+
     #[test]
     fn the_chain_is_plain_hkdf() {
         let mut expected = [0; 32];

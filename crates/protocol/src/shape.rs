@@ -45,9 +45,10 @@ pub fn pad_json(document: &mut Vec<u8>, size: usize) {
     }
 }
 
-/// Pads a message in Binary HTTP to its bucket with zeros, which mean nothing behind it (RFC 9292 section 3.8).
-pub fn pad_message(message: &mut Vec<u8>) {
-    message.resize(bucket(message.len()), 0);
+/// Pads a message in Binary HTTP to its bucket, or to that of `least` bytes where that is larger, with zeros, which mean nothing
+/// behind it (RFC 9292 section 3.8).
+pub fn pad_message(message: &mut Vec<u8>, least: usize) {
+    message.resize(bucket(message.len().max(least)), 0);
 }
 
 /// Takes the next frame of exactly `size` bytes from the events that are ready, or a frame of padding where none are.
@@ -121,8 +122,10 @@ mod tests {
             let request = Request { head: head.clone(), content: vec![7; length], ..Request::default() };
             for mut message in [request.encode(), request.encode_indeterminate()] {
                 let size = bucket(message.len());
-                pad_message(&mut message);
+                pad_message(&mut message, 0);
                 assert_eq!(message.len(), size);
+                pad_message(&mut message, 2048);
+                assert_eq!(message.len(), size.max(2048));
                 assert_eq!(Request::decode(&message, Limits::default()).as_ref(), Ok(&request));
                 message.push(1);
                 assert!(Request::decode(&message, Limits::default()).is_err(), "padding is zeros");

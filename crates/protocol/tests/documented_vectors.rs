@@ -44,7 +44,10 @@ fn documented(name: &str, vectors: &Value) {
 
 #[test]
 fn the_envelopes_vectors_are_on_the_page() {
-    let key = EnvelopeKey { kid: "env-1".to_owned(), secret: SecretKey::from_bytes(Kem::X25519, &[0x13; 32]) };
+    let key = EnvelopeKey {
+        kid: "env-1".to_owned(),
+        secret: SecretKey::from_bytes(Kem::X25519, &[0x13; 32]).expect("a key"),
+    };
     let device_key = SigningKey::from_bytes(&[0x16; 32]);
     let device = Device { algorithm: DeviceAlgorithm::Ed25519, key: device_key.verifying_key().to_bytes().to_vec() };
     let sign = |message: &[u8]| device_key.sign(message).to_bytes().to_vec();
@@ -94,7 +97,7 @@ fn digest(text: &str) -> Sha256Digest {
 #[test]
 fn the_receipts_vectors_are_on_the_page() {
     let key = ReceiptKey::from_seed(&[0x02; 32]);
-    let ohttp = SecretKey::from_bytes(Kem::X25519, &[0x12; 32]).public_key();
+    let ohttp = SecretKey::from_bytes(Kem::X25519, &[0x12; 32]).expect("a key").public_key();
     let ohttp = PublicKey {
         key_id: "ohttp-1".to_owned(),
         algo: algorithm::OHTTP.to_owned(),
@@ -176,7 +179,10 @@ fn the_older_signatures_vectors_are_on_the_page() {
 
 #[test]
 fn the_secrets_vectors_are_on_the_page() {
-    let key = SecretsKey { kid: "secrets-1".to_owned(), secret: SecretKey::from_bytes(Kem::X25519, &[0x31; 32]) };
+    let key = SecretsKey {
+        kid: "secrets-1".to_owned(),
+        secret: SecretKey::from_bytes(Kem::X25519, &[0x31; 32]).expect("a key"),
+    };
     let operator = OperatorKey::from_seed(&[0x32; 32]);
     let change = Change {
         set: BTreeMap::from([("TOKEN".to_owned(), Zeroizing::new("correct horse".to_owned()))]),

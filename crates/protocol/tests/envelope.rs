@@ -69,16 +69,6 @@ fn another_key_or_a_changed_member_is_refused() {
         document[name] = value;
         refused(document.to_string().as_bytes())
     };
-    let flip = |name: &str, index: usize| {
-        let document: Value = serde_json::from_slice(&body).expect("JSON");
-        let mut text = document[name].as_str().expect("text").as_bytes().to_vec();
-        text[index] = if text[index] == b'A' { b'B' } else { b'A' };
-        with(name, String::from_utf8(text).expect("ASCII").into())
-    };
-    assert_eq!(flip("ciphertext", 0), Some(Refusal::Undecryptable));
-    assert_eq!(flip("ciphertext", 20), Some(Refusal::Undecryptable));
-    assert_eq!(flip("enc", 5), Some(Refusal::Undecryptable));
-    assert_eq!(flip("aad", 5), Some(Refusal::Malformed));
     assert_eq!(with("ts", json!(1_790_000_001)), Some(Refusal::Malformed), "aad says another time");
     assert_eq!(with("rid", json!("0123456789abcdeg")), Some(Refusal::Malformed));
     for (name, value) in [
@@ -103,6 +93,64 @@ fn another_key_or_a_changed_member_is_refused() {
     assert_eq!(refused(text.replacen('{', "{\"kid\":\"k1\",", 1).as_bytes()), Some(Refusal::Malformed), "named twice");
     for end in 0..body.len() {
         assert_eq!(refused(&body[..end]), Some(Refusal::Malformed));
+    }
+}
+
+/// A base64url text with the lowest or the highest bit of one digit flipped, for each of its digits.
+fn flipped(text: &str) -> impl Iterator<Item = (usize, String)> {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    (0..text.len()).flat_map(move |index| {
+        [1, 32].map(|bit| {
+            let mut text = text.as_bytes().to_vec();
+            let value = DIGITS.iter().position(|digit| *digit == text[index]).expect("base64url");
+            text[index] = DIGITS[value ^ bit];
+            (index, String::from_utf8(text).expect("ASCII"))
+        })
+    })
+}
+
+#[test]
+fn a_flipped_bit_of_any_character_is_refused() {
+    let body = sealed(&request(b"{\"messages\":[]}")).0.to_json();
+    let good: Value = serde_json::from_slice(&body).expect("JSON");
+    for (name, refusal) in
+        [("enc", Refusal::Undecryptable), ("ciphertext", Refusal::Undecryptable), ("aad", Refusal::Malformed)]
+    {
+        let text = good[name].as_str().expect("text");
+        for (index, changed) in flipped(text) {
+            let mut document = good.clone();
+            document[name] = changed.into();
+            let read = Message::parse(document.to_string().as_bytes());
+            let refused = read.and_then(|message| open(&[&key("k1")], &message).map(drop)).expect_err("refused");
+            // bits of the last digit that stand for no byte must be zeros
+            let spare = index + 1 == text.len() && refused == Refusal::Malformed;
+            assert!(refused == refusal || spare, "{name}, digit {index}: {refused}");
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_of_a_devices_signature_or_key_is_refused() {
+    let random = ring::rand::SystemRandom::new();
+    let form = &ECDSA_P256_SHA256_FIXED_SIGNING;
+    let document = EcdsaKeyPair::generate_pkcs8(form, &random).expect("key");
+    let p256 = EcdsaKeyPair::from_pkcs8(form, document.as_ref(), &random).expect("key");
+    let device = Device { algorithm: DeviceAlgorithm::P256, key: p256.public_key().as_ref().to_vec() };
+    let sign = |message: &[u8]| p256.sign(&random, message).expect("signed").as_ref().to_vec();
+    for message in [ed25519(None).1, with_device(device, &sign, None)] {
+        assert!(matches!(message.device(), Ok(Some(_))));
+        let good: Value = serde_json::from_slice(&message.to_json()).expect("JSON");
+        for name in ["signature", "key"] {
+            let text = good["device"][name].as_str().expect("text");
+            for (index, changed) in flipped(text) {
+                let mut document = good.clone();
+                document["device"][name] = changed.into();
+                let message = Message::parse(document.to_string().as_bytes()).expect("well formed");
+                let refused = message.device().expect_err("refused");
+                let spare = index + 1 == text.len() && refused == Refusal::Malformed;
+                assert!(refused == Refusal::Signature || spare, "{name}, digit {index}: {refused}");
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ fn ours(vectors: &Value) -> Vec<(Suite, &Value)> {
 }
 
 fn check(suite: Suite, vector: &Value) {
-    let secret = SecretKey::from_bytes(suite.kem, &bytes(vector, "skRm").try_into().expect("32 bytes"));
+    let secret = SecretKey::from_bytes(suite.kem, &bytes(vector, "skRm").try_into().expect("32 bytes")).expect("a key");
     let public = PublicKey::from_bytes(suite.kem, &bytes(vector, "pkRm")).expect("public key");
     assert_eq!(secret.public_key(), public);
     let material = bytes(vector, "ikmR").try_into().expect("32 bytes");

@@ -30,7 +30,8 @@ fn gateway(kem: Kem) -> GatewayKey {
 fn the_exchange_of_rfc_9458_is_the_same_byte_for_byte() {
     let Some(file) = corpus("vectors/ohttp/rfc9458-appendix-a.json") else { return };
     let vector = &file["vector"];
-    let secret = SecretKey::from_bytes(Kem::X25519, &bytes(vector, "skR").try_into().expect("32 bytes"));
+    let secret =
+        SecretKey::from_bytes(Kem::X25519, &bytes(vector, "skR").try_into().expect("32 bytes")).expect("a key");
     let key = GatewayKey { key_id: 1, secret, aeads: vec![Aead::Aes128Gcm, Aead::ChaCha20Poly1305] };
     assert_eq!(key.config().encode(), bytes(vector, "key_config"));
     assert_eq!(KeyConfig::decode(&bytes(vector, "key_config")), Ok(key.config()));
@@ -245,6 +246,21 @@ fn requests_that_are_cut_off_changed_or_of_the_other_form_are_refused() {
         for end in (0..chunked.len()).step_by(37).chain(chunked.len() - 60..chunked.len()) {
             let refused = open_chunked_request(&[&key], &chunked[..end]).err().expect("refused");
             assert!(matches!(refused, Refusal::Malformed | Refusal::Undecryptable), "{end}: {refused}");
+        }
+        // header, encapsulated key, length of the first chunk and its beginning; its middle; the final chunk's mark, body and tag
+        let lengths = chunked.len() - 16_400 - 4 - 67..chunked.len() - 16_400 - 67;
+        for index in
+            (0..lengths.end + 60).chain((0..chunked.len()).step_by(37)).chain(chunked.len() - 80..chunked.len())
+        {
+            let mut changed = chunked.clone();
+            changed[index] ^= 1 << (index % 8);
+            let refused = open_chunked_request(&[&key], &changed).err().expect("refused");
+            let expected = match index {
+                0..7 => refused == Refusal::UnknownKey,
+                _ if lengths.contains(&index) || index == chunked.len() - 67 => refused != Refusal::UnknownKey,
+                _ => refused == Refusal::Undecryptable,
+            };
+            assert!(expected, "{index}: {refused}");
         }
         for index in 0..plain.len() {
             let mut changed = plain.clone();

@@ -30,7 +30,7 @@ use zeroize::Zeroizing;
 /// What a caller binds: 64 bytes, of which a TPM takes the SHA-256.
 pub type ReportData = [u8; 64];
 
-/// A secret that only this measured guest on this processor gets.
+/// A secret that only this measured guest on this processor, or with this TPM, gets.
 pub type Secret = Zeroizing<[u8; 32]>;
 
 /// The kind of a machine.
@@ -77,9 +77,14 @@ pub trait Tee: Send + Sync {
     /// [`TeeError`] where the machine gives none.
     fn evidence(&self, report_data: &ReportData) -> Result<Evidence, TeeError>;
 
-    /// The secret that firmware derives from the measurement, where there is such a thing. It is read when the document is
+    /// The secret that the platform derives from the measurement, where there is such a thing. It is read when the document is
     /// bound and is the same at every boot of the same image: material for a key, never a key.
     fn derived_secret(&self) -> Option<&Secret> {
+        None
+    }
+
+    /// Why there is no such secret although machines of this kind can have one; nothing before the document is bound.
+    fn withheld_secret(&self) -> Option<&TeeError> {
         None
     }
 

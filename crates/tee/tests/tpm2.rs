@@ -8,7 +8,10 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use tee::tpm2::{DOCUMENT_REGISTER, QUOTED, Tpm2, Transport, extended_once, qualifying_data};
+use tee::tpm2::{
+    DOCUMENT_REGISTER, LABEL, LAST, LAST_REGISTER, QUOTED, SEALED_TO, Tpm2, Transport, digest, extended_once,
+    qualifying_data,
+};
 use tee::{Bank, Binding, Evidence, Origin, Tee, Tpm2Evidence};
 use tempfile::TempDir;
 
@@ -36,6 +39,21 @@ impl Transport for Connection {
     }
 }
 
+/// Starts an emulator with the state in this directory.
+fn launch(state: &Path) -> (Child, u16) {
+    let port = free_ports();
+    let process = Command::new("swtpm")
+        .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
+        .args(["--server", &format!("type=tcp,port={port}"), "--ctrl", &format!("type=tcp,port={}", port + 1)])
+        .arg("--tpmstate")
+        .arg(format!("dir={}", state.display()))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    (process, port)
+}
+
 impl Emulator {
     /// Starts one with these banks; nothing where it, or the tools that judge it, are not installed.
     fn start(banks: &str) -> Option<Self> {
@@ -53,24 +71,28 @@ impl Emulator {
             .output()
             .unwrap();
         assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stdout));
-        let port = free_ports();
-        let process = Command::new("swtpm")
-            .args(["socket", "--tpm2", "--flags", "not-need-init,startup-clear"])
-            .args(["--server", &format!("type=tcp,port={port}"), "--ctrl", &format!("type=tcp,port={}", port + 1)])
-            .arg("--tpmstate")
-            .arg(format!("dir={}", directory.path().display()))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let (process, port) = launch(directory.path());
         let emulator = Self { process, port, directory };
+        emulator.listens();
+        Some(emulator)
+    }
+
+    fn listens(&self) {
         for _ in 0..200 {
-            if TcpStream::connect(("127.0.0.1", port + 1)).is_ok() {
-                return Some(emulator);
+            if TcpStream::connect(("127.0.0.1", self.port + 1)).is_ok() {
+                return;
             }
             thread::sleep(Duration::from_millis(50));
         }
         panic!("swtpm does not listen");
+    }
+
+    /// Switches it off and on again: registers are lost, seeds are not.
+    fn restart(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        (self.process, self.port) = launch(self.directory.path());
+        self.listens();
     }
 
     fn open(&self) -> Tpm2 {
@@ -114,6 +136,26 @@ fn free_ports() -> u16 {
             return port;
         }
     }
+}
+
+/// Extends a register of the SHA-256 bank as firmware would.
+fn measured(emulator: &Emulator, register: u8, what: &[u8]) {
+    emulator.works("tpm2_pcrextend", &[&format!("{register}:sha256={}", hex(&digest(Bank::Sha256, what)))]);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The secret of a boot that measures `events` before the document.
+fn secret_of(emulator: &Emulator, events: &[(u8, &[u8])], document: &[u8]) -> [u8; 32] {
+    for (register, what) in events {
+        measured(emulator, *register, what);
+    }
+    let tpm = emulator.open();
+    assert_eq!(tpm.bind(document, Origin::Host).unwrap(), Binding::Pcr12);
+    assert!(tpm.withheld_secret().is_none(), "{:?}", tpm.withheld_secret());
+    **tpm.derived_secret().unwrap()
 }
 
 fn quote(tpm: &Tpm2, report_data: &[u8; 64]) -> Tpm2Evidence {
@@ -179,7 +221,7 @@ fn a_quote_is_accepted_by_tpm2_tools_and_one_for_other_bytes_is_not() {
     std::fs::write(emulator.path("quote"), &evidence.quote).unwrap();
     std::fs::write(emulator.path("signature"), &evidence.signature).unwrap();
     let check = |report_data: &[u8; 64]| {
-        let nonce: String = qualifying_data(report_data).iter().map(|byte| format!("{byte:02x}")).collect();
+        let nonce = hex(&qualifying_data(report_data));
         emulator.tool("tpm2_checkquote", &["-u", &pem, "-m", "quote", "-s", "signature", "-g", "sha256", "-q", &nonce])
     };
     let accepted = check(&[7; 64]);
@@ -235,6 +277,203 @@ fn a_certified_key_of_the_platform_is_taken_before_ours() {
     let evidence = quote(&tpm, &[1; 64]);
     assert_eq!(evidence.ak_certificate, Some(vec![0x30, 3, 1, 2, 3]));
     assert_eq!(evidence.signature[..4], [0x00, 0x14, 0x00, 0x0b], "RSASSA with SHA-256");
+}
+
+/// What firmware and image leave in the registers.
+const BOOT: [(u8, &[u8]); 4] = [(0, b"firmware"), (2, b"driver"), (4, b"image"), (7, b"no secure boot")];
+
+#[test]
+fn a_restart_of_the_same_image_with_the_same_document_finds_the_same_secret() {
+    let Some(mut emulator) = Emulator::start("sha256,sha384") else { return };
+    let secret = secret_of(&emulator, &BOOT, b"document");
+    assert_ne!(secret, [0; 32]);
+    emulator.restart();
+    assert_eq!(secret_of(&emulator, &BOOT, b"document"), secret);
+    emulator.restart();
+    let furniture: [(u8, &[u8]); 3] = [(1, b"boot order"), (5, b"partitions"), (6, b"the maker's")];
+    assert_eq!(secret_of(&emulator, &[&BOOT[..], &furniture].concat(), b"document"), secret, "what runs is the same");
+}
+
+#[test]
+fn another_document_image_or_firmware_or_another_tpm_has_another_secret() {
+    let Some(mut emulator) = Emulator::start("sha256") else { return };
+    let mut seen = vec![secret_of(&emulator, &BOOT, b"document")];
+    emulator.restart();
+    seen.push(secret_of(&emulator, &BOOT, b"document of somebody else"));
+    for register in SEALED_TO.into_iter().filter(|register| *register != DOCUMENT_REGISTER) {
+        emulator.restart();
+        seen.push(secret_of(&emulator, &[&BOOT[..], &[(register, b"something else")]].concat(), b"document"));
+    }
+    let other = Emulator::start("sha256").unwrap();
+    seen.push(secret_of(&other, &BOOT, b"document"));
+    emulator.restart();
+    emulator.works("tpm2_clear", &["-c", "p"]);
+    seen.push(secret_of(&emulator, &BOOT, b"document"));
+    let count = seen.len();
+    assert_eq!(count, SEALED_TO.len() + 3);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), count, "no two are the same");
+}
+
+/// Opens a session, of this kind or a trial, that sees the registers as they are; its policy is in the file of that name.
+fn saw_registers(emulator: &Emulator, kind: &[&str]) {
+    let registers = format!("sha256:{}", SEALED_TO.map(|register| register.to_string()).join(","));
+    emulator.works("tpm2_startauthsession", &[kind, &["-S", "session"]].concat());
+    emulator.works("tpm2_pcrread", &[&registers, "-o", "values"]);
+    let values = hex(&digest(Bank::Sha256, &std::fs::read(emulator.path("values")).unwrap()));
+    emulator.works("tpm2_policypcr", &["-S", "session", "-l", &registers, "-L", "seen", &values]);
+}
+
+/// With what somebody asks a key.
+#[derive(PartialEq)]
+enum With {
+    /// A session that saw the registers as they are.
+    Session,
+    /// One that saw them before the way was closed.
+    EarlierSession,
+    /// The empty password.
+    Password,
+}
+
+/// What tpm2-tools give whoever asks the same key about the same label. `victim`: the policy of the boot whose secret is wanted.
+fn asked_by_tools(emulator: &Emulator, victim: &Path, with: With) -> Option<Vec<u8>> {
+    let attributes = "fixedtpm|fixedparent|sensitivedataorigin|adminwithpolicy|noda|sign";
+    let template = ["-C", "o", "-g", "sha256", "-G", "hmac", "-a", attributes, "-L", victim.to_str().unwrap()];
+    emulator.works("tpm2_flushcontext", &["-t"]);
+    emulator.works("tpm2_createprimary", &[&template[..], &["-c", "key.ctx"]].concat());
+    emulator.works("tpm2_flushcontext", &["-t"]);
+    std::fs::write(emulator.path("label"), LABEL).unwrap();
+    let _ = std::fs::remove_file(emulator.path("answer"));
+    let ask = ["-c", "key.ctx", "-g", "sha256", "-o", "answer", "label"];
+    if with == With::Password {
+        emulator.tool("tpm2_hmac", &ask);
+    } else {
+        saw_registers(emulator, &["--policy-session"]);
+        if with == With::EarlierSession {
+            measured(emulator, LAST_REGISTER, LAST);
+        }
+        emulator.tool("tpm2_hmac", &[&["-p", "session:session"][..], &ask].concat());
+        emulator.tool("tpm2_flushcontext", &["session"]);
+    }
+    emulator.works("tpm2_flushcontext", &["-t"]);
+    std::fs::read(emulator.path("answer")).ok().filter(|answer| !answer.is_empty())
+}
+
+#[test]
+fn only_the_same_registers_before_the_way_is_closed_give_the_secret_to_others() {
+    let Some(mut emulator) = Emulator::start("sha256") else { return };
+    let secret = secret_of(&emulator, &BOOT, b"document");
+    let closed = Tpm2::open(Connection(emulator.port), Vec::new()).unwrap().read(&[LAST_REGISTER]).unwrap();
+    assert_eq!(closed[&Bank::Sha256][&LAST_REGISTER], extended_once(Bank::Sha256, LAST));
+
+    // The policy of that boot, for whoever wants its key: everything that goes into it is public.
+    emulator.restart();
+    let boot = |emulator: &Emulator, image: &[u8], document: &[u8]| {
+        for (register, what) in BOOT {
+            measured(emulator, register, if register == 4 { image } else { what });
+        }
+        measured(emulator, DOCUMENT_REGISTER, document);
+    };
+    boot(&emulator, b"image", b"document");
+    saw_registers(&emulator, &[]);
+    emulator.works("tpm2_flushcontext", &["session"]);
+    let policy = emulator.path("policy");
+    std::fs::rename(emulator.path("seen"), &policy).unwrap();
+    let theirs = asked_by_tools(&emulator, &policy, With::Session);
+    assert_eq!(theirs.as_deref(), Some(secret.as_slice()), "tpm2-tools make the same key and ask it the same");
+    assert_eq!(asked_by_tools(&emulator, &policy, With::Password), None, "no password opens it");
+
+    assert_eq!(
+        asked_by_tools(&emulator, &policy, With::EarlierSession),
+        None,
+        "a session does not outlive what it saw"
+    );
+    assert_eq!(asked_by_tools(&emulator, &policy, With::Session), None, "the way is closed until the TPM is reset");
+    for (image, document) in [(b"other".as_slice(), b"document".as_slice()), (b"image", b"other")] {
+        emulator.restart();
+        boot(&emulator, image, document);
+        assert_eq!(
+            asked_by_tools(&emulator, &policy, With::Session),
+            None,
+            "the key of another boot, which knows its policy"
+        );
+    }
+}
+
+/// An emulator that does not know a command, from its nth use on.
+struct Lacking {
+    emulator: Connection,
+    command: u32,
+    after: usize,
+}
+
+impl Transport for Lacking {
+    fn transmit(&mut self, command: &[u8]) -> io::Result<Vec<u8>> {
+        const COMMAND_CODE: [u8; 10] = [0x80, 0x01, 0, 0, 0, 10, 0, 0, 0x01, 0x43];
+        if command[6..10] != self.command.to_be_bytes() {
+            return self.emulator.transmit(command);
+        }
+        match self.after.checked_sub(1) {
+            Some(rest) => {
+                self.after = rest;
+                self.emulator.transmit(command)
+            }
+            None => Ok(COMMAND_CODE.to_vec()),
+        }
+    }
+}
+
+/// How many keys and sessions the TPM holds.
+fn held(emulator: &Emulator) -> (usize, usize) {
+    let count = |what: &str| {
+        String::from_utf8(emulator.works("tpm2_getcap", &[what]))
+            .unwrap()
+            .lines()
+            .filter(|line| !line.is_empty())
+            .count()
+    };
+    (count("handles-transient"), count("handles-loaded-session"))
+}
+
+#[test]
+fn a_tpm_that_gives_no_secret_serves_all_the_same_and_holds_nothing_that_was_for_it() {
+    const CREATE_PRIMARY: u32 = 0x131;
+    const FLUSH_CONTEXT: u32 = 0x165;
+    // Command codes, and how often each is answered: the first key is the one for quotes, the first measurement the document's.
+    let lacks =
+        [(CREATE_PRIMARY, 1), (0x176, 0), (0x17f, 0), (0x155, 0), (FLUSH_CONTEXT, 0), (FLUSH_CONTEXT, 1), (0x182, 1)];
+    let Some(mut emulator) = Emulator::start("sha256") else { return };
+    for (command, after) in lacks {
+        emulator.restart();
+        let lacking = Lacking { emulator: Connection(emulator.port), command, after };
+        let tpm = Tpm2::open(lacking, Vec::new()).unwrap();
+        assert!(tpm.withheld_secret().is_none(), "not asked for yet");
+        assert_eq!(tpm.bind(b"document", Origin::Host).unwrap(), Binding::Pcr12);
+        assert!(tpm.derived_secret().is_none(), "{command:#x}");
+        let reason = std::error::Error::source(tpm.withheld_secret().unwrap()).unwrap().to_string();
+        assert!(reason.ends_with("with code 0x143"), "{reason}");
+        let closed = tpm.read(&[LAST_REGISTER]).unwrap()[&Bank::Sha256][&LAST_REGISTER] != [0; 32];
+        assert_eq!(closed, command != 0x182, "the way is closed whatever failed before");
+        if command != FLUSH_CONTEXT {
+            assert_eq!(held(&emulator), (1, 0), "{command:#x}: the key for quotes alone");
+        }
+        quote(&tpm, &[1; 64]);
+    }
+    emulator.restart();
+    let tpm = emulator.open();
+    tpm.bind(b"document", Origin::Host).unwrap();
+    assert!(tpm.derived_secret().is_some());
+    assert_eq!(held(&emulator), (1, 0));
+}
+
+#[test]
+fn a_tpm_whose_owner_has_a_password_gives_no_secret() {
+    let Some(emulator) = Emulator::start("sha256") else { return };
+    emulator.works("tpm2_changeauth", &["-c", "o", "password"]);
+    let tpm = emulator.open();
+    assert_eq!(tpm.bind(b"document", Origin::Host).unwrap(), Binding::Pcr12);
+    assert!(tpm.derived_secret().is_none() && tpm.withheld_secret().is_some());
 }
 
 #[test]

@@ -25,7 +25,7 @@ pub fn requirements(tee: Tee, facts: &Facts) -> Vec<Requirement> {
 }
 
 fn sev_snp(facts: &Facts) -> Vec<Requirement> {
-    let mut list = vec![
+    vec![
         processor(facts, "AuthenticAMD", "an AMD EPYC processor of the third generation or later"),
         Requirement::new(
             "SEV-SNP shown by the processor",
@@ -34,14 +34,26 @@ fn sev_snp(facts: &Facts) -> Vec<Requirement> {
             "in the firmware setup: SMEE (secure memory encryption), SEV-ES ASID limit above 1, SNP memory coverage (RMP table), and IOMMU on",
         ),
         kernel(facts, SNP_KERNEL, "a kernel from 6.11 on with CONFIG_KVM_AMD_SEV=y"),
-    ];
-    list.extend([
-        parameter(facts, "kvm_amd.sev_snp", "kernel parameter kvm_amd.sev_snp=1 (or options kvm_amd sev_snp=1), then a reboot; the kernel log says why it stays off"),
+        // KVM has SEV-SNP only where it has the other two
+        parameter(
+            facts,
+            "kvm_amd.sev",
+            "kernel parameter kvm_amd.sev=1, and CONFIG_KVM_AMD_SEV=y; the kernel log says why it stays off",
+        ),
+        parameter(
+            facts,
+            "kvm_amd.sev_es",
+            "kernel parameter kvm_amd.sev_es=1; in the firmware setup: SEV-ES ASID limit above 1",
+        ),
+        parameter(
+            facts,
+            "kvm_amd.sev_snp",
+            "kernel parameter kvm_amd.sev_snp=1 (or options kvm_amd sev_snp=1), then a reboot; the kernel log says why it stays off",
+        ),
         device(facts, "/dev/kvm", "load kvm_amd, and join the group kvm"),
         device(facts, "/dev/sev", "load ccp; let the user who starts machines read and write it"),
         qemu(facts, SNP_QEMU, Some("sev-snp-guest")),
-    ]);
-    list
+    ]
 }
 
 fn tdx(facts: &Facts) -> Vec<Requirement> {
@@ -169,7 +181,7 @@ mod tests {
             vendor: Some("AuthenticAMD".to_owned()),
             flags: ["sev_snp".to_owned()].into(),
             kernel: Some((6, 12)),
-            parameters: vec![("kvm_amd.sev_snp", true)],
+            parameters: vec![("kvm_amd.sev", true), ("kvm_amd.sev_es", true), ("kvm_amd.sev_snp", true)],
             devices: ["/dev/kvm", "/dev/sev"].into(),
             qemu: Some((10, 0)),
             objects: ["sev-snp-guest"].into(),
@@ -205,10 +217,12 @@ mod tests {
     #[test]
     fn each_thing_that_is_taken_away_is_the_one_that_is_missing() {
         type Take = fn(&mut Facts);
-        let without: [(Take, &str); 6] = [
+        let without: [(Take, &str); 8] = [
             (|facts| facts.flags = ["sev".to_owned()].into(), "SEV-SNP shown by the processor"),
             (|facts| facts.kernel = Some((6, 10)), "a kernel from 6.11 on with CONFIG_KVM_AMD_SEV=y"),
-            (|facts| facts.parameters = vec![("kvm_amd.sev_snp", false)], "kvm_amd.sev_snp"),
+            (|facts| facts.parameters[0].1 = false, "kvm_amd.sev"),
+            (|facts| facts.parameters[1].1 = false, "kvm_amd.sev_es"),
+            (|facts| _ = facts.parameters.pop(), "kvm_amd.sev_snp"),
             (|facts| facts.devices = ["/dev/kvm"].into(), "/dev/sev"),
             (|facts| facts.qemu = Some((9, 0)), "QEMU from 9.1 on with sev-snp-guest"),
             (|facts| facts.objects.clear(), "QEMU from 9.1 on with sev-snp-guest"),

@@ -41,6 +41,9 @@ pub fn arguments(machine: &Machine) -> Vec<OsString> {
     if let Some(endorsements) = &machine.endorsements {
         list.joined("-fw_cfg", &[OsStr::new("name=opt/lethe/endorsements,file="), &escaped(endorsements.as_os_str())]);
     }
+    if let Some(sealed) = &machine.sealed {
+        list.joined("-fw_cfg", &[OsStr::new("name=opt/lethe/sealed,file="), &escaped(sealed.as_os_str())]);
+    }
     tpm(&mut list, machine.tee);
     confidential(&mut list, machine.launch.as_ref());
     list.option("-qmp", format!("unix:{QMP_SOCKET},server=on,wait=off"));

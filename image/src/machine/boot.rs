@@ -23,6 +23,8 @@ Examples:
   lethe-image boot --model m.gguf --config lethe.toml --firmware ovmf --tee tpm2
   lethe-image boot --model m.gguf --config lethe.toml --tee sev-snp --firmware OVMF.amdsev.fd
   lethe-image boot --model m.gguf --disk out/lethe.raw --disk-bus nvme  a disk of `lethe-image disk`, document and all
+  lethe-image boot --model m.gguf --config lethe.toml --tee tpm2 --name demo --sealed demo.sealed
+                                              demo once more, with what `lethe secrets seal` gave: its TPM is the same
   lethe-image boot --model m.gguf --config lethe.toml --print-command  show QEMU's command line
 
 When the machine is ready, its name, address and TLS key digest are printed on stdout:
@@ -30,7 +32,8 @@ When the machine is ready, its name, address and TLS key digest are printed on s
   url  https://127.0.0.1:40123
   pin  sha256:...
 and with --tee tpm2 the file with the attestation key, for `lethe verify --ak`. The TPM is emulated and its seeds are
-this user's: it proves the path from firmware to verifier, not the hardware.
+this user's: it proves the path from firmware to verifier, not the hardware. They and the firmware's variables stay
+with the machine's name until `lethe-image delete`; a machine of another name has another TPM.
 
 Exit status: 0 done, 1 failure, 2 wrong command line or input, 3 the machine refused to boot,
 4 it was not ready in time.";
@@ -48,6 +51,9 @@ pub struct Args {
     /// What vendors say about the platform (endorsements.json of `lethe collateral`), for the machine to hand on to clients
     #[arg(long, value_name = "FILE")]
     pub(super) endorsements: Option<PathBuf>,
+    /// Secrets of an earlier boot (the file of `lethe secrets seal`), for the machine to open without its operator
+    #[arg(long, value_name = "FILE")]
+    pub(super) sealed: Option<PathBuf>,
     /// Image to boot
     #[arg(long, value_name = "FILE", default_value = "out/lethe.efi")]
     pub(super) image: PathBuf,

@@ -35,6 +35,8 @@ pub struct Machine {
     pub document: Option<PathBuf>,
     /// What vendors say about the platform, for the evidence.
     pub endorsements: Option<PathBuf>,
+    /// Secrets that an earlier boot sealed.
+    pub sealed: Option<PathBuf>,
     /// How the server's port is reached from here.
     pub network: Network,
     /// What only tests of attacks add.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use deployment::Document;
+use deployment::{Document, ENDORSEMENTS_MAX_BYTES, SEALED_MAX_BYTES};
 
 use super::accel;
 use super::boot::{Args, FirmwareChoice, LoadChoice};
@@ -102,7 +102,13 @@ impl Plan {
             launch,
             model: self.model.clone(),
             document: self.document.as_ref().filter(|given| !given.on_disk).map(|_| disks::DOCUMENT.into()),
-            endorsements: endorsements(args)?,
+            endorsements: handed(
+                "the endorsements",
+                "--endorsements",
+                args.endorsements.as_deref(),
+                ENDORSEMENTS_MAX_BYTES,
+            )?,
+            sealed: handed("the sealed secrets", "--sealed", args.sealed.as_deref(), SEALED_MAX_BYTES)?,
             network,
             attack: Attack { initrd, cmdline: args.cmdline.clone() },
         })
@@ -312,19 +318,20 @@ fn given(args: &Args, path: &Path, bytes: Vec<u8>, on_disk: bool) -> Result<Give
     Ok(Given { bytes, parsed, on_disk })
 }
 
-/// The file of endorsements, which is not read here but must not be longer than the machine takes.
-fn endorsements(args: &Args) -> Result<Option<PathBuf>, Error> {
-    let Some(path) = &args.endorsements else { return Ok(None) };
-    let path = inputs::existing_file("the endorsements", "--endorsements", path)?;
-    let bytes = path.metadata().map_err(Error::file("read the endorsements", &path))?.len();
-    if bytes > deployment::ENDORSEMENTS_MAX_BYTES as u64 {
+/// A file that the machine is handed as it is: not read here, but no longer than the machine takes.
+fn handed(
+    what: &'static str,
+    option: &'static str,
+    path: Option<&Path>,
+    most: usize,
+) -> Result<Option<PathBuf>, Error> {
+    let Some(path) = path else { return Ok(None) };
+    let path = inputs::existing_file(what, option, path)?;
+    let bytes = path.metadata().map_err(Error::file("read", &path))?.len();
+    if bytes > most as u64 {
         return Err(Error::Input {
-            what: format!(
-                "{} has {bytes} bytes, a machine takes {}",
-                path.display(),
-                deployment::ENDORSEMENTS_MAX_BYTES
-            ),
-            help: "give the endorsements.json that `lethe collateral` writes".to_owned(),
+            what: format!("{what} {}: {bytes} bytes, a machine takes {most}", path.display()),
+            help: "give the file as `lethe` wrote it".to_owned(),
         });
     }
     Ok(Some(path))
@@ -408,6 +415,20 @@ mod tests {
         assert_eq!(chosen(&args(&["--firmware", "ovmf"])).unwrap(), FirmwareChoice::Ovmf);
         let path = FirmwareChoice::Path("/x/OVMF.fd".into());
         assert_eq!(chosen(&args(&["--firmware", "/x/OVMF.fd"])).unwrap(), path);
+    }
+
+    #[test]
+    fn a_file_for_the_machine_is_there_and_no_longer_than_it_takes() {
+        let hand = |path: &Path| handed("the sealed secrets", "--sealed", Some(path), SEALED_MAX_BYTES);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(SEALED_MAX_BYTES as u64).unwrap();
+        assert_eq!(hand(file.path()).unwrap(), Some(file.path().canonicalize().unwrap()));
+        file.as_file().set_len(SEALED_MAX_BYTES as u64 + 1).unwrap();
+        assert!(hand(file.path()).unwrap_err().to_string().contains("65537 bytes"));
+        let missing = hand(Path::new("/nowhere/sealed")).unwrap_err();
+        assert!(missing.help().unwrap_or_default().contains("--sealed FILE"));
+        assert!(hand(Path::new("/")).is_err(), "a directory");
+        assert_eq!(handed("the sealed secrets", "--sealed", None, SEALED_MAX_BYTES).unwrap(), None);
     }
 
     #[test]

@@ -102,7 +102,7 @@ mod tests {
             vendor: Some("AuthenticAMD".to_owned()),
             flags: ["sev_snp".to_owned()].into(),
             kernel: Some((6, 12)),
-            parameters: vec![("kvm_amd.sev_snp", true)],
+            parameters: vec![("kvm_amd.sev", true), ("kvm_amd.sev_es", true), ("kvm_amd.sev_snp", true)],
             devices: ["/dev/kvm", "/dev/sev"].into(),
             qemu: Some((10, 0)),
             objects: ["sev-snp-guest"].into(),

@@ -11,14 +11,14 @@ use ::http::{HeaderName, HeaderValue, StatusCode};
 use deployment::Document;
 use hyper::body::Bytes;
 use protocol::receipt::event::{Launch, Model, Prompt, Transport};
-use protocol::receipt::{Draft, Head, RECEIPT_ID_HEADER, ReceiptKey};
+use protocol::receipt::{Chain, Draft, Head, RECEIPT_ID_HEADER, Receipt, ReceiptKey};
 use protocol::{JcsError, Sha256Digest};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 pub(super) use account::Account;
-use ledger::{Kept, Ledger};
+use ledger::{Kept, Kind, Ledger};
 
 use super::answer::{Answer, AnswerBody, AnswerStream, no_query};
 use super::attestation::signing_algorithm;
@@ -26,6 +26,7 @@ use super::call::{Call, Tenant, Wire};
 use super::error::ApiError;
 use super::query::parameters;
 use super::state::{State, unix_seconds};
+use crate::identity::{Identity, Published};
 
 /// The receipts of this boot, and what each says of the model.
 pub struct Receipts {
@@ -48,6 +49,17 @@ impl Receipts {
 
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The present keyset, and the tenant's chain under it.
+    ///
+    /// Both are of one moment: with a keyset that was looked up before, and is over now, the ledger would begin the chains anew, and
+    /// those of the present keyset once more after that. Nothing that holds the keyset's lock asks for the ledger's.
+    fn place(&self, identity: &Identity, tenant: Tenant) -> (Arc<Published>, Option<Arc<Mutex<Chain>>>) {
+        let mut ledger = self.ledger();
+        let published = identity.published();
+        let chain = ledger.chain(tenant, published.digest);
+        (published, chain)
     }
 }
 
@@ -113,18 +125,15 @@ impl Pending {
     /// Signs and keeps the receipt. `to_the_end` is false where the client took less than there was.
     fn file(self, response: Sha256Digest, to_the_end: bool) {
         let facts = self.account.known();
-        let identity = self.state.identity();
-        let published = identity.published();
-        let receipts = self.state.receipts();
-        let mut ledger = receipts.ledger();
-        let chain = ledger.chain(self.call.tenant, published.digest);
+        let (identity, receipts) = (self.state.identity(), self.state.receipts());
+        let (published, chain) = receipts.place(identity, self.call.tenant);
         let head = Head {
             receipt_id: self.id.clone(),
             chat_id: facts.chat_id.clone(),
             model: facts.model.clone(),
             workload_keyset_digest: published.digest,
             endpoint: self.call.path().to_owned(),
-            method: "POST".to_owned(),
+            method: self.call.method().to_owned(),
             served_at: unix_seconds(),
         };
         let mut draft = Draft::new(head, self.request);
@@ -135,15 +144,15 @@ impl Pending {
             boot_id: hex::encode(identity.boot_id()),
             epoch: published.epoch,
         });
-        let key = identity.receipt();
-        let Ok(receipt) = sign(draft, chain, response, key) else { return };
+        let Ok(receipt) = sign(draft, chain.as_deref(), response, identity.receipt()) else { return };
         if matches!(self.call.wire, Wire::Sealed { carries_receipt: true, .. }) {
             // set once: this takes the place of itself
             let _ = self.slip.0.set(receipt.field());
         }
         let complete = self.answered && to_the_end && facts.usage.is_some();
         let kept = Kept::new(&receipt, self.call.tenant, complete.then_some((self.request, response)));
-        ledger.file(self.id, facts.chat_id, kept, Instant::now());
+        let kind = if self.answered { Kind::Answer } else { Kind::Refusal };
+        receipts.ledger().file(kind, self.id, facts.chat_id, kept, Instant::now());
     }
 
     fn describe(&self, draft: &mut Draft, facts: &account::Facts) {
@@ -172,14 +181,15 @@ impl Pending {
     }
 }
 
-/// Signs with the tenant's place in its chain, where it has one.
+/// Signs with the tenant's place in its chain, where it has one. The tenant's next receipt has to wait for that, and nobody else's.
 fn sign(
     mut draft: Draft,
-    chain: Option<&mut protocol::receipt::Chain>,
+    chain: Option<&Mutex<Chain>>,
     response: Sha256Digest,
     key: &ReceiptKey,
-) -> Result<protocol::receipt::Receipt, JcsError> {
+) -> Result<Receipt, JcsError> {
     let Some(chain) = chain else { return draft.sign(response, key) };
+    let mut chain = chain.lock().unwrap_or_else(PoisonError::into_inner);
     draft.push(&chain.place());
     let receipt = draft.sign(response, key)?;
     chain.advance(&receipt);
@@ -246,5 +256,44 @@ fn find(state: &State, call: &Call, id: &str) -> Result<Kept, ApiError> {
         (Some(_), None) => Err(ApiError::ReceiptCredential),
         (Some(owner), Some(presented)) if bool::from(owner.ct_eq(&presented)) => Ok(kept),
         (Some(_), Some(_)) => Err(ApiError::NoSuchReceipt),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::Origin;
+
+    /// Whoever waits for the ledger while an epoch begins gets the keyset of the new one: with the old one it would begin every
+    /// chain anew, and the next receipt the chains of the new keyset a second time.
+    #[test]
+    fn a_receipt_is_under_the_keyset_of_the_moment_in_which_it_takes_its_place() {
+        let text = format!(
+            "version = 1\n[model]\nname = \"m\"\nsha256 = \"{}\"\nsize_bytes = 1\n[clients]\naccess = \"anyone\"\n",
+            "ab".repeat(32)
+        );
+        let document = deployment::parse(text.as_bytes()).expect("document");
+        let origin = Origin { host_mode: true, insecure_host: false, document_sha256: [9; 32] };
+        let identity = Identity::establish(&document, origin).expect("identity");
+        let receipts = Receipts::new(&document, None);
+        let old = identity.keyset_digest();
+        let place = || receipts.place(&identity, Tenant(Some([1; 32])));
+        let (first, chain) = place();
+        assert_eq!(first.digest, old);
+        let chain = chain.expect("a chain");
+        assert!(Arc::ptr_eq(&chain, &place().1.expect("a chain")), "one chain under one keyset");
+        let (late, new_chain) = std::thread::scope(|scope| {
+            let ledger = receipts.ledger();
+            let waiting = scope.spawn(place);
+            std::thread::sleep(Duration::from_millis(200));
+            identity.advance(Instant::now()).expect("the next epoch");
+            drop(ledger);
+            waiting.join().expect("no panic")
+        });
+        assert_ne!(late.digest, old);
+        assert_eq!(late.digest, identity.keyset_digest());
+        let new_chain = new_chain.expect("a chain");
+        assert!(!Arc::ptr_eq(&chain, &new_chain), "chains begin anew with a keyset");
+        assert!(Arc::ptr_eq(&new_chain, &place().1.expect("a chain")), "and once");
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ::http::{HeaderName, HeaderValue, StatusCode, header};
+use ::http::{HeaderName, HeaderValue, StatusCode};
 use hyper::body::Bytes;
 use protocol::ehbp::{ChunkSealer, Opened, RESPONSE_NONCE_HEADER, key_config, open_request};
+use protocol::hpke::Wiped;
 use protocol::{Refusal, Sha256Digest, ohttp};
 use zeroize::Zeroizing;
 
@@ -16,28 +17,24 @@ use super::super::state::State;
 use super::{once, random, refuse};
 use crate::identity::Epoch;
 
+/// The wire's name.
+const NAME: &str = "ehbp";
+
 /// `GET /.well-known/hpke-keys`: the current key; the form has room for one.
 pub(in super::super) fn keys(state: &State) -> Answer {
-    let mut answer = Answer::of_json(StatusCode::OK, key_config(state.identity().live().current.ehbp()).into());
-    answer.headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(ohttp::KEYS_TYPE))];
-    answer
+    let config = key_config(state.identity().live().current.ehbp());
+    Answer::whole(StatusCode::OK, ohttp::KEYS_TYPE, config.into())
 }
 
 /// Opens the body, answers the request, and seals the answer's body. The call's route and headers were clear.
 pub(in super::super) async fn answer(state: &Arc<State>, mut call: Call, key: &str, mut body: Bodied) -> Answer {
     let message = Sha256Digest::of(&body.bytes);
-    let (epoch, opened) = match open(state, key, &body.bytes) {
+    let (mut content, nonce, sealer) = match open(state, key, &body.bytes) {
         Ok(opened) => opened,
-        Err(Refusal::Undecryptable) => return refuse::ehbp_key(),
-        Err(refusal) => return refuse::unopened(refusal, state.limits().body_bytes),
+        Err(refused) => return refuse::outside(state, &call, (NAME, message), refused),
     };
-    if let Err(error) = once(state, &epoch, "ehbp", &opened.enc) {
-        return error.into();
-    }
-    let Ok((nonce, sealer)) = opened.reply.start(&mut random()) else { return ApiError::Internal.into() };
-    let mut content = opened.content;
     body.bytes = Zeroizing::new(std::mem::take(&mut *content));
-    call.wire = Wire::Sealed { name: "ehbp", message, pads_body: true, path: None, carries_receipt: false };
+    call.wire = Wire::Sealed { name: NAME, message, pads_body: true, path: None, carries_receipt: false };
     let mut answer = plain(state, call, body).await;
     answer
         .headers
@@ -46,8 +43,19 @@ pub(in super::super) async fn answer(state: &Arc<State>, mut call: Call, key: &s
     answer
 }
 
+/// Opens a body, lets it count once, and begins the answer: with its nonce, and what seals it. The keys live no longer than this.
+fn open(state: &State, key: &str, body: &[u8]) -> Result<(Wiped, String, ChunkSealer), Answer> {
+    let (epoch, opened) = try_keys(state, key, body).map_err(|refusal| match refusal {
+        Refusal::Undecryptable => refuse::ehbp_key(),
+        refusal => refuse::unopened(refusal, state.limits().body_bytes),
+    })?;
+    once(state, &epoch, NAME, &opened.enc)?;
+    let (nonce, sealer) = opened.reply.start(&mut random()).map_err(|_| ApiError::Internal)?;
+    Ok((opened.content, nonce, sealer))
+}
+
 /// Tries each key: the protocol names none.
-fn open(state: &State, key: &str, body: &[u8]) -> Result<(Arc<Epoch>, Opened), Refusal> {
+fn try_keys(state: &State, key: &str, body: &[u8]) -> Result<(Arc<Epoch>, Opened), Refusal> {
     let limit = usize::try_from(state.limits().body_bytes).unwrap_or(usize::MAX);
     let live = state.identity().live();
     for epoch in live.all() {

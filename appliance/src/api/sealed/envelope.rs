@@ -20,6 +20,9 @@ use super::super::route::Route;
 use super::super::state::{State, unix_seconds};
 use super::{gathered, in_time, once, refuse};
 
+/// The wire's name.
+const NAME: &str = "envelope";
+
 /// Path of the wire's requests.
 pub(in super::super) const PATH: &str = "/api/chat";
 
@@ -44,13 +47,13 @@ pub(in super::super) async fn answer(state: &Arc<State>, mut call: Call, mut bod
     let digest = Sha256Digest::of(&body.bytes);
     let (opened, device) = match open(state, &mut call, &body.bytes) {
         Ok(opened) => opened,
-        Err(refused) => return refused,
+        Err(refused) => return refuse::outside(state, &call, (NAME, digest), refused),
     };
     let Opened { mut content, reply, .. } = opened;
     body.bytes = Zeroizing::new(std::mem::take(&mut *content));
     call.route = Route::Chat;
     let (pads_body, path) = (true, Some(PATH));
-    call.wire = Wire::Sealed { name: "envelope", message: digest, pads_body, path, carries_receipt: true };
+    call.wire = Wire::Sealed { name: NAME, message: digest, pads_body, path, carries_receipt: true };
     let inner = match device.and_then(|()| no_query(call.query.as_deref())) {
         Ok(()) => plain(state, call, body).await,
         Err(error) => refused(state, &call, Sha256Digest::of(&body.bytes), error),
@@ -59,6 +62,9 @@ pub(in super::super) async fn answer(state: &Arc<State>, mut call: Call, mut bod
 }
 
 /// Reads, dates, opens and counts a message. What is wrong with its device and shows only then is for the sealed answer.
+///
+/// A message that does not count is answered in the clear, though it opened: key and nonces of the answer are the message's own, and it
+/// may come again.
 fn open(state: &State, call: &mut Call, body: &[u8]) -> Result<(Opened, Result<(), ApiError>), Answer> {
     let unopened = |refusal: Refusal| refuse::unopened(refusal, state.limits().body_bytes);
     let message = Message::parse(body).map_err(unopened)?;
@@ -70,15 +76,18 @@ fn open(state: &State, call: &mut Call, body: &[u8]) -> Result<(Opened, Result<(
     let keys: Vec<&EnvelopeKey> = live.all().map(|epoch| epoch.envelope()).collect();
     let opened = open_message(&keys, &message).map_err(unopened)?;
     let epoch = live.all().find(|epoch| epoch.envelope().kid == message.kid()).ok_or(ApiError::Internal)?;
-    once(state, epoch, "envelope", &opened.enc)?;
-    once(state, epoch, "envelope-rid", message.rid().as_bytes())?;
-    let token = opened.enrolment.as_ref().map_or(&[][..], |token| token.as_slice());
-    let enrolled = match enrols {
-        None => Ok(()),
-        Some(device) => {
-            state.devices().enrol(state.clients(), device, token).map(|()| call.tenant = Tenant(Some(device)))
-        }
+    // A message with a token that enrols nobody does not count, and so its refusal is not sealed: answers to one message would
+    // share their nonces.
+    let (clients, token) = (state.clients(), opened.enrolment.as_ref().map_or(&[][..], |token| token.as_slice()));
+    let enrols = match enrols {
+        None => None,
+        Some(device) => Some((device, state.devices().may_enrol(&clients, &device, token)?)),
     };
+    once(state, epoch, NAME, &opened.enc)?;
+    once(state, epoch, "envelope-rid", message.rid().as_bytes())?;
+    let enrolled = enrols.map_or(Ok(()), |(device, token)| {
+        state.devices().enrol(&clients, device, token).map(|()| call.tenant = Tenant(Some(device)))
+    });
     Ok((opened, enrolled))
 }
 
@@ -89,39 +98,32 @@ fn shown(
     device: Option<[u8; 32]>,
     wants_enrolment: bool,
 ) -> Result<Option<[u8; 32]>, ApiError> {
-    if call.tenant.0.is_some() || !state.clients().access.takes_devices() {
+    let clients = state.clients();
+    if call.tenant.0.is_some() || !clients.access.takes_devices() {
         return Ok(None);
     }
     match device {
-        Some(device) if state.devices().knows(state.clients(), &device) => {
+        Some(device) if state.devices().knows(&clients, &device) => {
             call.tenant = Tenant(Some(device));
             Ok(None)
         }
-        Some(device) if wants_enrolment && state.clients().enrolment == Enrolment::Token => Ok(Some(device)),
+        Some(device) if wants_enrolment && clients.enrolment == Enrolment::Token => Ok(Some(device)),
         _ => Err(ApiError::DeviceRefused),
     }
 }
 
-/// Seals an answer as events, or all of them in one body where the document says so. What the answer says is inside alone: the
-/// status outside is always the same.
+/// Seals an answer as events, or all of them in one body where the document says so. What the answer says is inside alone: status
+/// and headers outside are the same for every answer, and its receipt's id is in the receipt.
 async fn seal(state: &State, inner: Answer, mut reply: AnswerSealer) -> Answer {
-    let headers = inner.headers.into_iter().filter(|(name, _)| name.as_str().starts_with("x-")).collect::<Vec<_>>();
-    let (padding, slip) = (state.wires().shape != Shape::Off, inner.slip);
-    let mut answer = if state.wires().envelope_streaming {
-        Answer::events(Box::new(SealedStream { body: Some(inner.body), ended: false, padding, slip, reply }))
-    } else {
-        let content = gathered(inner.body).await;
-        match (reply.seal(&content, false), reply.seal(&last(&slip, padding), true)) {
-            (Ok(answer), Ok(receipt)) => Answer::of_json(StatusCode::OK, format!("[{answer},{receipt}]").into()),
-            _ => ApiError::Internal.into(),
-        }
-    };
-    for (name, value) in headers {
-        if !answer.headers.iter().any(|(known, _)| *known == name) {
-            answer.headers.push((name, value));
-        }
+    let (padding, Answer { body, slip, .. }) = (state.wires().shape != Shape::Off, inner);
+    if state.wires().envelope_streaming {
+        return Answer::events(Box::new(SealedStream { body: Some(body), ended: false, padding, slip, reply }));
     }
-    answer
+    let content = gathered(body).await;
+    match (reply.seal(&content, false), reply.seal(&last(&slip, padding), true)) {
+        (Ok(answer), Ok(receipt)) => Answer::of_json(StatusCode::OK, format!("[{answer},{receipt}]").into()),
+        _ => ApiError::Internal.into(),
+    }
 }
 
 /// The content of the last event: the receipt, or nothing where there is none; of one size where answers are padded.

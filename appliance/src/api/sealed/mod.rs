@@ -1,7 +1,8 @@
 //! Requests inside of sealed messages: what opens them, and what seals the answers.
 //!
-//! A sealed request is opened, counted once, and goes where any request goes. What cannot be opened is answered in the clear and in
-//! one form; from there on every answer is sealed, errors too.
+//! A sealed request is opened, counted once, and goes where any request goes. What cannot be opened, or was opened before, is answered in
+//! the clear and in one form; from there on every answer is sealed, errors too. That an epoch is full is sealed where the answer has
+//! randomness of its own (OHTTP), and in the clear elsewhere.
 
 mod ehbp;
 mod envelope;
@@ -18,6 +19,7 @@ use protocol::replay::Seen;
 pub(super) use self::ehbp::{answer as answer_ehbp, keys as ehbp_keys};
 pub(super) use self::envelope::{answer as answer_envelope, jwks, keys as envelope_keys};
 pub(super) use self::ohttp::{answer as answer_ohttp, keys as ohttp_keys};
+pub(super) use self::refuse::unknown_key;
 
 use super::answer::AnswerBody;
 use super::error::ApiError;
@@ -33,15 +35,25 @@ fn random() -> Random<impl FnMut(&mut [u8])> {
     })
 }
 
-/// Lets what `epoch`'s keys opened count once.
+/// Lets what `epoch`'s keys opened count once. It is asked after whoever sent it was admitted, so that strangers fill no set but the
+/// small one of [`once_open`], and before anything else is done, so that nothing is done twice.
 fn once(state: &State, epoch: &Arc<Epoch>, wire: &str, message: &[u8]) -> Result<(), ApiError> {
     let outcome = epoch.accept(wire, message);
     let current = Arc::ptr_eq(epoch, &state.identity().live().current);
     if current && matches!(outcome, Ok(Room::Little) | Err(Seen::Full)) {
         state.identity().press();
     }
+    judged(state, outcome.map(drop))
+}
+
+/// As [`once`], for a request that everyone may send. That its share is full never ends an epoch.
+fn once_open(state: &State, epoch: &Epoch, wire: &str, message: &[u8]) -> Result<(), ApiError> {
+    judged(state, epoch.accept_open(wire, message))
+}
+
+fn judged(state: &State, outcome: Result<(), Seen>) -> Result<(), ApiError> {
     match outcome {
-        Ok(_) => Ok(()),
+        Ok(()) => Ok(()),
         // whoever plays a message again learns no more than that it does not open
         Err(Seen::Before) => Err(ApiError::Undecryptable),
         Err(Seen::Full) => Err(ApiError::EpochFull { retry_after_s: state.identity().relief_s() }),

@@ -10,7 +10,7 @@ use protocol::bhttp::{self, BhttpError, Field, Limits, write_content, write_end,
 use protocol::hpke::{Unsealable, Wiped};
 use protocol::ohttp::{self, ChunkSealer, ChunkedReply, GatewayKey, Reply, open_chunked_request, open_request};
 use protocol::receipt::{IN_TRAILER, RECEIPT_BUCKET, RECEIPT_FIELD};
-use protocol::shape::bucket;
+use protocol::shape::pad_message;
 use protocol::{Sha256Digest, date};
 use zeroize::Zeroizing;
 
@@ -22,7 +22,7 @@ use super::super::http::common_headers;
 use super::super::receipts::Slip;
 use super::super::route::route;
 use super::super::state::State;
-use super::{gathered, in_time, once, random, refuse};
+use super::{gathered, in_time, once, once_open, random, refuse};
 use crate::identity::Epoch;
 
 /// Most header bytes of a sealed request, as of a plain one.
@@ -37,9 +37,7 @@ pub(in super::super) fn keys(state: &State) -> Answer {
         .into_iter()
         .flat_map(|epoch| epoch.ohttp().iter().map(GatewayKey::config))
         .collect();
-    let mut answer = Answer::of_json(StatusCode::OK, ohttp::encode_list(&configs).into());
-    answer.headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(ohttp::KEYS_TYPE))];
-    answer
+    Answer::whole(StatusCode::OK, ohttp::KEYS_TYPE, ohttp::encode_list(&configs).into())
 }
 
 /// What seals the answer to one message.
@@ -51,26 +49,47 @@ enum Sealing {
 /// `POST /.well-known/ohttp-gateway`: opens the message, answers what is inside, and seals that.
 pub(in super::super) async fn answer(state: &Arc<State>, call: Call, chunked: bool, mut body: Bodied) -> Answer {
     let message = Sha256Digest::of(&body.bytes);
-    let (content, sealing) = match open(state, chunked, &body.bytes) {
+    let Opened { content, enc, epoch, sealing } = match open(state, chunked, &body.bytes) {
         Ok(opened) => opened,
         Err(refused) => return refused,
     };
     // the sealed bytes are done with; their place in memory is the content's now
     body.bytes = Zeroizing::default();
     let name = if chunked { "ohttp-chunked" } else { "ohttp" };
-    let inner = match inside(state, &call, (name, message), content) {
-        Ok((inner, bytes, Ok(()))) => {
-            let bodied = Bodied { bytes, place: body.place };
-            plain(state, inner, bodied).await
-        }
-        Ok((inner, bytes, Err(error))) => refused(state, &inner, Sha256Digest::of(&bytes), error),
+    let admitted = inside(state, &call, (name, message), content);
+    // A message that is not admitted, or for which there is no room, does not count: refusals are all it gets, each sealed with
+    // randomness of its own.
+    let counted = match &admitted {
+        Ok((inner, ..)) if inner.route.needs_token() => once(state, &epoch, "ohttp", &enc),
+        Ok(_) => once_open(state, &epoch, "ohttp", &enc),
+        Err(_) => Ok(()),
+    };
+    // A message that comes again is refused like one that does not open: whoever sends it may have seen it on its way, and must not
+    // learn that it opened. So it has no receipt either, and no place in the chain of whose message it was.
+    if matches!(counted, Err(ApiError::Undecryptable)) {
+        return ApiError::Undecryptable.into();
+    }
+    // the keys must not live as long as the answer takes
+    drop(epoch);
+    let inner = match admitted {
+        Ok((inner, bytes, checked)) => match counted.and(checked) {
+            Ok(()) => plain(state, inner, Bodied { bytes, place: body.place }).await,
+            Err(error) => refused(state, &inner, Sha256Digest::of(&bytes), error),
+        },
         Err(error) => refuse::of(error),
     };
     seal(state, &call, sealing, inner).await
 }
 
-/// Opens a message and counts it.
-fn open(state: &State, chunked: bool, message: &[u8]) -> Result<(Wiped, Sealing), Answer> {
+/// A message that opened, and has not counted yet.
+struct Opened {
+    content: Wiped,
+    enc: Vec<u8>,
+    epoch: Arc<Epoch>,
+    sealing: Sealing,
+}
+
+fn open(state: &State, chunked: bool, message: &[u8]) -> Result<Opened, Answer> {
     let live = state.identity().live();
     let epochs: Vec<&Arc<Epoch>> = live.all().collect();
     let keys: Vec<&GatewayKey> = epochs.iter().flat_map(|epoch| epoch.ohttp()).collect();
@@ -83,8 +102,8 @@ fn open(state: &State, chunked: bool, message: &[u8]) -> Result<(Wiped, Sealing)
         (opened.content, opened.enc, opened.key_id, Sealing::Whole(opened.reply))
     };
     let opener = epochs.into_iter().find(|epoch| epoch.ohttp().iter().any(|key| key.key_id == key_id));
-    once(state, opener.ok_or(ApiError::Internal)?, "ohttp", &enc)?;
-    Ok((content, sealing))
+    let epoch = Arc::clone(opener.ok_or(ApiError::Internal)?);
+    Ok(Opened { content, enc, epoch, sealing })
 }
 
 /// A request that was admitted, and what is wrong with it.
@@ -153,11 +172,14 @@ async fn seal(state: &State, call: &Call, sealing: Sealing, inner: Answer) -> An
             let content = gathered(body).await;
             let response = bhttp::Response { head, content, trailers: trailers(&slip) };
             let sealed = reply.seal(&padded(state, response.encode(), &slip), &mut random());
-            sealed.map_or_else(|_| ApiError::Internal.into(), |sealed| of_type(ohttp::RESPONSE_TYPE, sealed.into()))
+            sealed.map_or_else(
+                |_| ApiError::Internal.into(),
+                |sealed| Answer::whole(StatusCode::OK, ohttp::RESPONSE_TYPE, sealed.into()),
+            )
         }
         Sealing::Chunked(reply) => match seal_chunked(state, &head, body, slip, reply) {
             Ok(body) => {
-                let mut answer = of_type(ohttp::CHUNKED_RESPONSE_TYPE, Bytes::new());
+                let mut answer = Answer::whole(StatusCode::OK, ohttp::CHUNKED_RESPONSE_TYPE, Bytes::new());
                 // for proxies that would gather the answer before they pass it on
                 answer.headers.push((HeaderName::from_static("incremental"), HeaderValue::from_static("?1")));
                 answer.headers.push((HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no")));
@@ -168,21 +190,18 @@ async fn seal(state: &State, call: &Call, sealing: Sealing, inner: Answer) -> An
     }
 }
 
-fn of_type(kind: &'static str, body: Bytes) -> Answer {
-    let mut answer = Answer::of_json(StatusCode::OK, body);
-    answer.headers = vec![(header::CONTENT_TYPE, HeaderValue::from_static(kind))];
-    answer
+/// The least size of a message in one piece: head and body of every error fit, so that errors do not differ from each other.
+const ERROR_BUCKET: usize = 1024;
+
+/// The smallest size that hides a receipt's length, where there is one.
+fn least(slip: &Slip) -> usize {
+    if slip.text().is_some() { RECEIPT_BUCKET } else { 0 }
 }
 
-/// Zeros after a message mean nothing (RFC 9292 section 3.8) and hide its length, and a receipt's.
-fn pad(message: &mut Vec<u8>, slip: &Slip) {
-    let least = if slip.text().is_some() { RECEIPT_BUCKET } else { 0 };
-    message.resize(bucket(message.len().max(least)), 0);
-}
-
+/// A message in one piece, padded where the document has it so.
 fn padded(state: &State, mut message: Vec<u8>, slip: &Slip) -> Vec<u8> {
     if state.wires().shape != Shape::Off {
-        pad(&mut message, slip);
+        pad_message(&mut message, least(slip).max(ERROR_BUCKET));
     }
     message
 }
@@ -247,7 +266,7 @@ impl AnswerStream for SealedStream {
             Poll::Ready(None) => {
                 write_end(&trailers(&self.slip), &mut message);
                 if self.padding && self.slip.text().is_some() {
-                    pad(&mut message, &self.slip);
+                    pad_message(&mut message, least(&self.slip));
                 }
                 sealer.finish(&message, &mut sealed)
             }

@@ -26,7 +26,10 @@ pub(super) fn judge(evidence: &SevSnp, case: &Case<'_>, findings: &mut Findings)
             return Judged::nothing();
         }
     };
-    let revoked = if verified.endorsement().revocation_checked() { "not revoked" } else { "revocation not known" };
+    let revoked = match verified.endorsement().issuer_not_revoked_as_of() {
+        Some(_) => "its key's issuer is not revoked",
+        None => "revocation not known",
+    };
     let reason = format!(
         "an AMD processor ({}, chip {}…) signed the report; {revoked}",
         verified.product().name(),

@@ -30,7 +30,11 @@ pub(super) fn judge(evidence: &Tdx, case: &Case<'_>, findings: &mut Findings) ->
     let platform = hex::encode(verified.platform_id());
     findings.accept(
         Subject::Hardware,
-        format!("an Intel processor (platform {platform}) signed the quote; TCB status {status}"),
+        format!(
+            "an Intel processor (platform {platform}) signed the quote; TCB status {status}; the machine as its host describes \
+             it, ACPI code included (RTMR0): {}",
+            verified.machine().name()
+        ),
     );
     let log = evidence.event_log.as_ref().map(|bytes| bytes.0.as_slice());
     let image = judge_image(&verified, log, case, findings);

@@ -30,7 +30,12 @@ Example:
   lethe check azure --hcl-report hcl.bin --vek vcek.der --quote q.msg --signature q.sig --pcrs pcrs.json")]
     Azure(AzureArguments),
     /// Check the report of an NVIDIA GPU or switch
-    #[command(after_help = "Example: lethe check nvidia --report report.bin --chain chain.pem --nonce 931d…")]
+    #[command(after_help = "\
+Without --rim what the device measured is shown, not judged. A GPU has a manifest for its VBIOS and one for its driver, a
+switch one for its BIOS; whether their certificates have been revoked is not asked.
+
+Example:
+  lethe check nvidia --report report.bin --chain chain.pem --nonce 931d… --rim vbios.swidtag --rim driver.swidtag")]
     Nvidia(NvidiaArguments),
 }
 
@@ -248,6 +253,10 @@ pub struct NvidiaArguments {
     /// The nonce that the request must hold
     #[arg(long, value_name = "HEX")]
     pub nonce: Option<HexBytes>,
+
+    /// NVIDIA's reference manifest (RIM) for the device's VBIOS or driver: demand what it says was measured. Repeatable
+    #[arg(long, value_name = "FILE")]
+    pub rim: Vec<PathBuf>,
 
     /// The rest.
     #[command(flatten)]

@@ -134,10 +134,12 @@ pub fn nvidia(arguments: &NvidiaArguments) -> Result<(), Error> {
     let at = arguments.conditions.time();
     let report = files::read(&arguments.report)?;
     let chain = files::read(&arguments.chain)?;
+    let rims = all(&arguments.rim)?;
     let verdict = check::nvidia(Nvidia {
         report: &report,
         chain: &chain,
         nonce: arguments.nonce.as_ref().map(HexBytes::bytes),
+        rims: &slices(&rims),
         expected: &expected,
         at,
     });

@@ -256,6 +256,30 @@ fn nvidia_devices() {
     }
 }
 
+/// Of twelve measurements that the manifest has for this VBIOS the device measured eleven so.
+#[test]
+fn nvidias_manifest_beside_a_device() {
+    let Some(corpus) = Corpus::open("lethe check nvidia --rim") else { return };
+    let item = corpus.item("gpu-h100-coco-vbios-960074001A");
+    let line = Line::check("nvidia")
+        .file("report", corpus.file(item, "report.bin"))
+        .file("chain", corpus.file(item, "chain.pem"))
+        .with("at", "2024-06-01T00:00:00Z");
+    let claims = line.run().accepted();
+    assert_eq!(claims["measurements_are"], "undetermined");
+    let with_manifest = line.clone().file("rim", corpus.file(item, "vbios_rim.swidtag"));
+    let said = with_manifest.run();
+    assert_eq!(said.rule(), "G4");
+    assert_eq!(said.verdict()["reason"], "not as in the manifests, by their index: 9 (vbios)");
+    assert_eq!(with_manifest.clone().but("at", "2026-11-21T00:00:00Z").run().rule(), "G6", "the signer's has expired");
+    let other = corpus.item("gpu-h100-nvtrust");
+    let other = with_manifest
+        .but("report", corpus.file(other, "report.bin").unwrap().to_str().unwrap())
+        .but("chain", corpus.file(other, "chain.pem").unwrap().to_str().unwrap());
+    assert_eq!(other.run().rule(), "G8", "another VBIOS");
+    assert_eq!(line.file("rim", corpus.file(item, "report.bin")).run().rule(), "G5", "no manifest");
+}
+
 #[test]
 fn no_kind_of_item_with_a_verdict_is_left_out() {
     let Some(corpus) = Corpus::open("the kinds of the corpus") else { return };

@@ -102,6 +102,17 @@ fn without_the_nonce_freshness_is_not_proven_and_not_asked_of_a_file() {
 }
 
 #[test]
+fn a_policy_that_asks_for_freshness_asks_it_of_a_file_too() {
+    let mut named = Named::right();
+    named.more.extend(["--policy".to_owned(), "strict".to_owned()]);
+    assert_eq!(named.verify().0, Some(0));
+    named.more.drain(..2);
+    let (status, report) = named.verify();
+    assert_eq!((status, &report["verdict"]), (Some(3), &json!("refused")), "{report:#}");
+    assert_eq!(with_outcome(&report, "not_proven"), ["freshness"]);
+}
+
+#[test]
 fn what_nobody_named_is_not_proven_and_refused() {
     let at = bundle()["time"].as_str().unwrap().to_owned();
     let path = |name: &str| file(name).to_str().unwrap().to_owned();

@@ -123,7 +123,7 @@ async fn a_gate_verifies_another_keyset_by_itself_and_closes_where_it_is_not_pro
     let (fake, options) = start().await;
     let gate = Gate::open(options).await.unwrap();
     let ask = async || {
-        let call = lethe::appliance::Call::post_json("/v1/chat/completions");
+        let call = lethe::call::Call::post_json("/v1/chat/completions");
         gate.send(&call, "{}".into()).await.map(|answer| answer.status().as_u16())
     };
     assert_eq!(ask().await.unwrap(), 200);

@@ -128,3 +128,44 @@ fn public_key(key: &Value) -> Option<PublicKey> {
     };
     PublicKey::from_rsa(&number("n")?, &number("e")?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rule that runtime claims break.
+    fn broken(runtime: &str) -> Option<Rule> {
+        let report = HclReport { version: 2, hardware: HardwareReport::Snp(&[]), runtime: runtime.as_bytes() };
+        report.runtime_claims().err().map(|refusal| refusal.rule())
+    }
+
+    #[test]
+    fn a3_the_attestation_key_is_the_one_that_the_runtime_data_name() {
+        let modulus = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode([0xff; 256]);
+        let key = format!(r#"{{"kid":"HCLAkPub","kty":"RSA","n":"{modulus}","e":"AQAB"}}"#);
+        let with = |keys: &str| broken(&format!(r#"{{"keys":[{keys}],"user-data":""}}"#));
+        let changed = |from: &str, to: &str| {
+            assert_ne!(key.replace(from, to), key);
+            with(&key.replace(from, to))
+        };
+        assert_eq!(with(&key), None);
+        assert_eq!(with(&format!(r#"{{"kid":"HCLEkPub","kty":"RSA"}},{key}"#)), None, "beside another key");
+        assert_eq!(with(""), Some(Rule::A3), "no key");
+        assert_eq!(with(&format!("{key},{key}")), Some(Rule::A3), "two keys");
+        for (from, to, what) in [
+            ("HCLAkPub", "HCLEkPub", "another name"),
+            ("RSA", "EC", "another kind"),
+            ("\"AQAB\"", "\"\"", "no exponent"),
+            ("AQAB", "AAAA", "exponent zero"),
+            (&modulus, "_w", "a short modulus"),
+            (&modulus, &format!("{modulus}="), "padding"),
+            (&modulus, "not base64!", "not base64"),
+            ("\"n\"", "\"m\"", "no modulus"),
+        ] {
+            assert_eq!(changed(from, to), Some(Rule::A3), "{what}");
+        }
+        for runtime in ["", "[]", "{}", r#"{"keys":{}}"#, "\u{0}", &format!(r#"{{"keys":[{key}]"#)] {
+            assert_eq!(broken(runtime), Some(Rule::A3), "{runtime:?}");
+        }
+    }
+}

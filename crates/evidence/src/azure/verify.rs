@@ -4,7 +4,10 @@ use serde_json::{Map, Value, json};
 
 use super::hcl::{HardwareReport, HclReport};
 use crate::{
-    Demand, Expected, Policy, Refusal, Rule, Time, sev_snp, tdx,
+    Demand, Expected, Policy, Refusal, Rule, Time,
+    known::Known,
+    policy::AzurePolicy,
+    sev_snp, tdx,
     tpm::{self, TrustedKey},
 };
 
@@ -52,6 +55,7 @@ pub struct VtpmQuote<'a> {
 pub struct Verified {
     hcl_version: u32,
     hardware: VerifiedHardware,
+    paravisor: Known,
     runtime: Value,
     vtpm: Option<tpm::Verified>,
 }
@@ -70,6 +74,12 @@ impl Verified {
         self.vtpm.as_ref()
     }
 
+    /// Who says which paravisor it is. Unless somebody does, everything below the hardware is anybody's word.
+    #[must_use]
+    pub fn paravisor(&self) -> Known {
+        self.paravisor
+    }
+
     /// The claims that the paravisor makes about the guest.
     #[must_use]
     pub fn runtime_claims(&self) -> &Value {
@@ -86,6 +96,7 @@ impl Verified {
         };
         claims.insert("hw_report_kind".to_owned(), json!(kind));
         claims.insert("hcl_version".to_owned(), json!(self.hcl_version));
+        claims.insert("paravisor".to_owned(), json!(self.paravisor.name()));
         let mut runtime = Map::new();
         for name in ["vm-configuration", "user-data"] {
             if let Some(value) = self.runtime.get(name) {
@@ -99,7 +110,7 @@ impl Verified {
     }
 }
 
-/// Verifies the evidence: rules A1 to A4, and those of the hardware and of the TPM.
+/// Verifies the evidence: rules A1 to A5, and those of the hardware and of the TPM.
 ///
 /// # Errors
 ///
@@ -121,6 +132,7 @@ pub fn verify(evidence: Evidence<'_>, policy: &Policy, expected: &Expected, at: 
         }
         _ => return Err(Rule::A4.refuse("the report is of another kind of hardware than its endorsement")),
     };
+    let paravisor = identify(&hardware, &policy.azure, expected)?;
     let (runtime, key) = hcl.runtime_claims()?;
     let lines = &policy.azure.vtpm_quote;
     let vtpm = match evidence.vtpm {
@@ -129,12 +141,22 @@ pub fn verify(evidence: Evidence<'_>, policy: &Policy, expected: &Expected, at: 
             Some(tpm::verify(quote.evidence, key, quote.nonce, None, policy, &Expected::nothing())?)
         }
         None if lines.is == Demand::Required => {
-            return Err(Rule::P1
-                .refuse(format!("no quote of the virtual TPM was given; the policy refuses it: {}", lines.because)));
+            return Err(lines.refuse(Rule::P1, "no quote of the virtual TPM was given"));
         }
         None => None,
     };
-    Ok(Verified { hcl_version: hcl.version, hardware, runtime, vtpm })
+    Ok(Verified { hcl_version: hcl.version, hardware, paravisor, runtime, vtpm })
+}
+
+/// Rule A5. The expectations themselves were compared with the hardware report's fields (S7, T9).
+fn identify(hardware: &VerifiedHardware, lines: &AzurePolicy, expected: &Expected) -> Result<Known, Refusal> {
+    let identities: &[(&str, &[u8])] = match hardware {
+        VerifiedHardware::SevSnp(verified) => {
+            &[("measurement", verified.measurement()), ("id_key_digest", verified.id_key_digest())]
+        }
+        VerifiedHardware::Tdx(verified) => &[("mrtd", verified.mrtd())],
+    };
+    Known::judge("this paravisor", identities, &lines.paravisors, expected, Rule::A5)
 }
 
 /// Rule A2.

@@ -15,8 +15,6 @@ pub fn none(policy: &Policy) -> Verdict {
         claims.insert("warning".to_owned(), json!("DEVELOPMENT ONLY: nothing about this machine is proven"));
         Verdict::Accepted { claims }
     } else {
-        Verdict::Refused(
-            Rule::N1.refuse(format!("there is no hardware evidence; the policy refuses it: {}", line.because)),
-        )
+        Verdict::Refused(line.refuse(Rule::N1, "there is no hardware evidence"))
     }
 }

@@ -1,7 +1,7 @@
 //! `lethe check nvidia`.
 
 use super::Verdict;
-use crate::{Expected, Time, nvidia as platform};
+use crate::{Expected, Time, nvidia as platform, nvidia::Rim};
 
 /// Input of [`nvidia`].
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +12,8 @@ pub struct Nvidia<'a> {
     pub chain: &'a [u8],
     /// The expected nonce (`--nonce`).
     pub nonce: Option<&'a [u8]>,
+    /// NVIDIA's reference manifests for the device's VBIOS and driver (`--rim`, any number).
+    pub rims: &'a [&'a [u8]],
     /// Expected measurements (`--expect measurement1=hex`).
     pub expected: &'a Expected,
     /// When (`--at`).
@@ -22,5 +24,9 @@ pub struct Nvidia<'a> {
 #[must_use]
 pub fn nvidia(input: Nvidia<'_>) -> Verdict {
     let evidence = platform::Evidence { report: input.report, chain: input.chain };
-    Verdict::of(platform::verify(evidence, input.nonce, input.expected, input.at).map(|verified| verified.claims()))
+    let verified = platform::verify(evidence, input.nonce, input.expected, input.at).and_then(|verified| {
+        let rims = input.rims.iter().map(|rim| Rim::verify(rim, input.at)).collect::<Result<Vec<_>, _>>()?;
+        verified.compared_with(&rims)
+    });
+    Verdict::of(verified.map(|verified| verified.claims()))
 }

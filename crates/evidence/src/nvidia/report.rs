@@ -17,6 +17,10 @@ const SIGNATURE_BYTES: usize = 96;
 const VERSION: u8 = 0x11;
 const GET_MEASUREMENTS: u8 = 0xe0;
 const MEASUREMENTS: u8 = 0x60;
+/// Opaque field with the driver's version, text.
+pub(super) const DRIVER_VERSION: u16 = 3;
+/// Opaque field with the VBIOS version, text or bytes.
+pub(super) const VBIOS_VERSION: u16 = 6;
 /// A measurement in DMTF's form.
 const DMTF: u8 = 1;
 
@@ -115,4 +119,10 @@ fn opaque(bytes: &[u8]) -> Option<BTreeMap<u16, Vec<u8>>> {
         }
     }
     Some(fields)
+}
+
+/// An opaque field that is text, byte for byte, without the zeros behind.
+pub(super) fn text(value: &[u8]) -> String {
+    let end = value.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    value.iter().take(end).map(|byte| char::from(*byte)).collect()
 }

@@ -3,7 +3,10 @@
 use serde_json::{Map, Value, json};
 use subtle::ConstantTimeEq as _;
 
-use super::report::{Fields, Report};
+use super::{
+    report::{DRIVER_VERSION, Fields, Report, VBIOS_VERSION, text},
+    rim::{Compared, Rim},
+};
 use crate::{
     Expected, Refusal, Rule, Time,
     expected::Fact,
@@ -13,6 +16,9 @@ use crate::{
 
 /// Certificates of a device's chain: leaf, boot ROM, provisioner, identity, root.
 const CHAIN_LENGTH: std::ops::RangeInclusive<usize> = 3..=8;
+/// Certificates of a chain that has all of these, and how many of them provision devices and are the same for many.
+const WHOLE_CHAIN: usize = 5;
+const PROVISIONING: usize = 3;
 /// TCG DICE composite device id, 2.23.133.5.4.1: holds the digest of the measured firmware.
 const COMPOSITE_DEVICE_ID: &[u8] = &[0x67, 0x81, 0x05, 0x05, 0x04, 0x01];
 /// Opaque field with the digest of the firmware that made the report.
@@ -20,10 +26,6 @@ const FIRMWARE_ID: u16 = 20;
 /// Longest opaque field that is a value, in bytes; longer ones are tables (counters, the topology of switches) and have a
 /// claim of their own.
 const LONGEST_VALUE: usize = 64;
-/// Opaque field with the driver's version, text.
-const DRIVER_VERSION: u16 = 3;
-/// Opaque field with the VBIOS version, text or bytes.
-const VBIOS_VERSION: u16 = 6;
 
 /// What is verified: bytes from whoever.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +42,9 @@ pub struct Verified {
     fields: Fields,
     device: String,
     firmware_id: Option<Vec<u8>>,
+    /// Public keys that are this device's alone: the one that signs reports, and the boot ROM's, which certified it.
+    keys: Vec<Vec<u8>>,
+    compared: Compared,
 }
 
 impl Verified {
@@ -92,18 +97,25 @@ impl Verified {
         put("device", json!(self.device));
         put("fwid", self.firmware_id.as_ref().map_or(Value::Null, |id| json!(hex::encode(id))));
         put("revocation", json!("undetermined"));
+        claims.extend(self.compared.claims().map(|(name, value)| (name.to_owned(), value)));
         claims
+    }
+
+    /// The same, if the device measured what these manifests say: rules G8 and G4. Manifests that were given before do not
+    /// count any more.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`] that names the first rule broken.
+    pub fn compared_with(mut self, rims: &[Rim]) -> Result<Self, Refusal> {
+        self.compared = super::rim::compare(&self.fields, &self.device, rims)?;
+        Ok(self)
     }
 }
 
 /// Versions are text, byte for byte, without the zeros behind; the rest is hexadecimal.
 fn opaque_claim(kind: u16, value: &[u8]) -> Value {
-    if matches!(kind, DRIVER_VERSION | VBIOS_VERSION) {
-        let end = value.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        json!(value.iter().take(end).map(|byte| char::from(*byte)).collect::<String>())
-    } else {
-        json!(hex::encode(value))
-    }
+    if matches!(kind, DRIVER_VERSION | VBIOS_VERSION) { json!(text(value)) } else { json!(hex::encode(value)) }
 }
 
 /// Verifies one report: rules G1 to G4. Expectations may name `measurement1` to `measurement64` and `fwid`.
@@ -136,17 +148,26 @@ pub fn verify(
         .extension(COMPOSITE_DEVICE_ID)
         .map(|value| firmware_id(value).ok_or_else(|| Rule::G2.refuse("the composite device id is malformed")))
         .transpose()?;
-    if let Some(reported) = fields.opaque.get(&FIRMWARE_ID) {
-        let same = firmware_id.is_some_and(|certified| certified == reported.as_slice());
-        Rule::G2.require(same, "the device's certificate is for other firmware")?;
-    }
+    check_firmware_id(firmware_id, fields.opaque.get(&FIRMWARE_ID).map(Vec::as_slice))?;
     let signed = leaf.key.verifies_p384_raw(report.signed, &report.signature);
     Rule::G3.require(signed, "the device did not sign this report")?;
 
     compare(fields, firmware_id, expected)?;
     let device = Certificate::common_name(leaf.subject).unwrap_or_default().to_owned();
     let firmware_id = firmware_id.map(<[u8]>::to_vec);
-    Ok(Verified { fields: report.fields, device, firmware_id })
+    let keys = certificates.iter().take(own_certificates(certificates.len())).map(|own| own.spki.to_vec()).collect();
+    Ok(Verified { fields: report.fields, device, firmware_id, keys, compared: Compared::default() })
+}
+
+/// How many certificates of a chain of this length are the device's own: what is below the provisioner.
+const fn own_certificates(length: usize) -> usize {
+    if length >= WHOLE_CHAIN { length - PROVISIONING } else { 1 }
+}
+
+/// Rule G2: a report that names the firmware that made it has a certificate for that firmware.
+fn check_firmware_id(certified: Option<&[u8]>, reported: Option<&[u8]>) -> Result<(), Refusal> {
+    let same = reported.is_none() || certified == reported;
+    Rule::G2.require(same, "the device's certificate is for other firmware")
 }
 
 /// Verifies the devices of one machine: each on its own, all with the one nonce, and none twice.
@@ -157,11 +178,12 @@ pub fn verify(
 pub fn verify_set(devices: &[Evidence<'_>], nonce: &[u8], at: Time) -> Result<Vec<Verified>, Refusal> {
     Rule::G1.require(!devices.is_empty(), "there is no device in the set")?;
     let mut verified = Vec::new();
-    for (index, device) in devices.iter().enumerate() {
-        let twice =
-            devices.iter().take(index).any(|other| other.chain == device.chain || other.report == device.report);
+    for device in devices {
+        let next = verify(*device, Some(nonce), &Expected::nothing(), at)?;
+        // By key: the same evidence can be written in other bytes, and one device can sign two reports.
+        let twice = verified.iter().any(|other: &Verified| other.keys.iter().any(|key| next.keys.contains(key)));
         Rule::G2.require(!twice, "one device stands for two")?;
-        verified.push(verify(*device, Some(nonce), &Expected::nothing(), at)?);
+        verified.push(next);
     }
     Ok(verified)
 }
@@ -252,4 +274,27 @@ fn firmware_id(value: &[u8]) -> Option<&[u8]> {
     id.content(tag::OID)?;
     let digest = id.content(tag::OCTET_STRING)?;
     id.end().map(|()| digest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn g2_the_reports_firmware_is_the_certified_one() {
+        let rule = |certified: Option<&[u8]>, reported: Option<&[u8]>| {
+            check_firmware_id(certified, reported).err().map(|refusal| refusal.rule())
+        };
+        assert_eq!(rule(Some(&[1; 48]), Some(&[1; 48])), None);
+        assert_eq!(rule(Some(&[1; 48]), None), None, "older reports do not name it");
+        assert_eq!(rule(None, None), None);
+        assert_eq!(rule(Some(&[1; 48]), Some(&[2; 48])), Some(Rule::G2));
+        assert_eq!(rule(Some(&[1; 48]), Some(&[1; 47])), Some(Rule::G2));
+        assert_eq!(rule(None, Some(&[1; 48])), Some(Rule::G2), "nobody certified it");
+    }
+
+    #[test]
+    fn what_is_a_devices_own_in_its_chain_is_below_the_provisioner() {
+        assert_eq!([3, 4, 5, 6].map(own_certificates), [1, 1, 2, 3]);
+    }
 }

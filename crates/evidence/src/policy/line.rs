@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Deserializer, de::Error as _};
 
+use crate::{Refusal, Rule};
+
 /// A value and the reason for it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +18,20 @@ pub struct Line<T> {
 fn reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let text = String::deserialize(deserializer)?;
     if text.trim().is_empty() { Err(D::Error::custom("a policy line needs a reason")) } else { Ok(text) }
+}
+
+impl<T> Line<T> {
+    /// A refusal by this line, with its reason.
+    pub(crate) fn refuse(&self, rule: Rule, seen: impl AsRef<str>) -> Refusal {
+        rule.refuse(format!("{}; the policy refuses it: {}", seen.as_ref(), self.because))
+    }
+}
+
+impl Line<bool> {
+    /// Refuses what was seen and is not allowed.
+    pub(crate) fn forbid(&self, rule: Rule, seen: bool, what: &str) -> Result<(), Refusal> {
+        if seen && !self.is { Err(self.refuse(rule, what)) } else { Ok(()) }
+    }
 }
 
 /// Whether something must be there.
@@ -47,6 +63,12 @@ pub enum Anything {
 }
 
 impl Allowed {
+    /// Whether these bytes are on a list; `any` lists nothing.
+    #[must_use]
+    pub fn lists(&self, bytes: &[u8]) -> bool {
+        matches!(self, Self::Listed(_)) && self.allows(bytes)
+    }
+
     /// Whether these bytes are allowed.
     #[must_use]
     pub fn allows(&self, bytes: &[u8]) -> bool {

@@ -47,6 +47,8 @@ pub struct SevSnpPolicy {
     pub masked_chip_key_allowed: Line<bool>,
     /// Whether AMD's revocation list must be given (S3).
     pub crl: Line<Demand>,
+    /// Most days since AMD signed the revocation list (S3); its own date of renewal counts beside it.
+    pub crl_days_max: Line<u32>,
     /// Whether the identity block may be signed by an author key that was not pinned with an expectation (S7).
     pub unpinned_author_key_allowed: Line<bool>,
     /// Lowest guest SVN (S7).
@@ -77,7 +79,8 @@ pub struct SevSnpPolicy {
     pub floors: Line<Vec<Floor>>,
     /// Whether a processor without a floor in the list is refused (S11).
     pub floor_required: Line<bool>,
-    /// Bits that must be set in the launch mitigation vector of reports of version 5 (S11).
+    /// Bits that must be set in the launch mitigation vector (S11). Unless it is 0, reports before version 5 are refused: they
+    /// have no such vector.
     pub mitigations: Line<u64>,
     /// Whether the platform must have completed its memory alias check (S12).
     pub alias_check_required: Line<bool>,
@@ -169,6 +172,9 @@ pub struct TdxPolicy {
     pub smt_allowed: Line<bool>,
     /// Platforms that count, by platform instance id or PPID (T13).
     pub platforms: Line<Allowed>,
+    /// Values of RTMR0 that count (T15): the machine as its host describes it, ACPI code included. An expectation of `rtmr0`
+    /// stands in for the list.
+    pub machines: Line<Allowed>,
     /// Whether the caller must say which report data it expects (T11).
     pub fresh_binding_required: Line<bool>,
 }
@@ -185,6 +191,9 @@ pub struct Tpm2Policy {
     pub nonce_required: Line<bool>,
     /// Whether an event log must be given (P6).
     pub event_log: Line<Demand>,
+    /// Whether drivers may have been started beside the image (P7): option ROMs, and what is registered to be loaded from a
+    /// disk. The claims list the digests of those that were.
+    pub drivers_allowed: Line<bool>,
 }
 
 /// Lines about Azure's wrapped evidence; the hardware's and the TPM's own lines count beside them.
@@ -193,4 +202,7 @@ pub struct Tpm2Policy {
 pub struct AzurePolicy {
     /// Whether a quote of the virtual TPM must be given: without one only the paravisor is proven.
     pub vtpm_quote: Line<Demand>,
+    /// Paravisors that count (A5): launch measurements or digests of ID keys of SEV-SNP, MRTDs of TDX. An expectation of
+    /// `measurement`, `id_key_digest` or `mrtd` stands in for the list.
+    pub paravisors: Line<Allowed>,
 }

@@ -50,7 +50,13 @@ pub(super) fn of(report: &Report, endorsement: &Endorsement) -> Map<String, Valu
         put("csp_id", json!(csp_id));
     }
     put("endorsement_not_after", json!(endorsement.not_after().to_string()));
-    put("revocation", json!(if endorsement.revocation_checked() { "not revoked" } else { "undetermined" }));
+    match endorsement.issuer_not_revoked_as_of() {
+        Some(signed) => {
+            put("revocation", json!("issuer not revoked"));
+            put("revocation_list_of", json!(signed.to_string()));
+        }
+        None => put("revocation", json!("undetermined")),
+    }
     claims
 }
 

@@ -1,4 +1,7 @@
 //! Endorsement certificates (VCEK, VLEK): chain, revocation, and what AMD certifies about the chip and its TCB.
+//!
+//! AMD's revocation list is the root's: it is about the authorities below it (ASK, ASVK). Of a single chip's or cloud's key
+//! nobody publishes whether it is revoked: every VCEK has serial number 0, and the VLEK that was seen has it too.
 
 use super::{Product, SigningKey};
 use crate::{
@@ -8,6 +11,8 @@ use crate::{
 
 /// Prefix of AMD's extensions, 1.3.6.1.4.1.3704.1.
 const AMD: [u8; 8] = [0x2b, 0x06, 0x01, 0x04, 0x01, 0x9c, 0x78, 0x01];
+
+const SECONDS_A_DAY: i64 = 86_400;
 
 /// What an endorsement certificate says, after its chain was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +24,7 @@ pub struct Endorsement {
     svns: [u8; 10],
     hwid: Option<Vec<u8>>,
     csp_id: Option<String>,
-    revocation_checked: bool,
+    crl_from: Option<Time>,
     not_after: Time,
 }
 
@@ -48,10 +53,11 @@ impl Endorsement {
         self.csp_id.as_deref()
     }
 
-    /// Whether a valid revocation list was at hand.
+    /// When AMD signed the newest revocation list at hand, on which this certificate's *issuer* is not. Of the certificate
+    /// itself no list of AMD's says anything. Nothing without a list.
     #[must_use]
-    pub fn revocation_checked(&self) -> bool {
-        self.revocation_checked
+    pub fn issuer_not_revoked_as_of(&self) -> Option<Time> {
+        self.crl_from
     }
 
     /// When the certificate expires.
@@ -110,7 +116,7 @@ pub fn verify_endorsement(
     verify_chain(&[&leaf, &issuer, &root], at, &[]).map_err(|reason| Rule::S3.refuse(reason))?;
     Rule::S3.require(!leaf.is_authority(), "the endorsement certificate is an authority")?;
     Rule::S3.require(matches!(leaf.key, PublicKey::P384(_)), "the endorsement key is not on P-384")?;
-    let revocation_checked = check_revocation(&leaf, &issuer, &root, crls, policy, at)?;
+    let crl_from = check_revocation(&leaf, &issuer, &root, crls, policy, at)?;
     Ok(Endorsement {
         key: leaf.key.clone(),
         product: named,
@@ -118,22 +124,22 @@ pub fn verify_endorsement(
         svns: extensions.svns,
         hwid: extensions.hwid.map(<[u8]>::to_vec),
         csp_id: extensions.csp_id.map(str::to_owned),
-        revocation_checked,
+        crl_from,
         not_after: leaf.not_after,
     })
 }
 
-/// AMD's revocation list, signed by the root: not stale, and neither the intermediate nor the leaf is on it.
-fn check_revocation(
+/// AMD's revocation list, signed by the root: not stale, and the intermediate is not on it. Returns when the newest was signed.
+pub(super) fn check_revocation(
     leaf: &Certificate<'_>,
     issuer: &Certificate<'_>,
     root: &Certificate<'_>,
     crls: &[&[u8]],
     policy: &Policy,
     at: Time,
-) -> Result<bool, Refusal> {
-    let demand = policy.sev_snp.crl.is;
-    let mut found = false;
+) -> Result<Option<Time>, Refusal> {
+    let (demand, oldest) = (policy.sev_snp.crl.is, &policy.sev_snp.crl_days_max);
+    let mut found = None;
     for crl in crls {
         let bytes = decode_one(crl, "X509 CRL").ok_or_else(|| Rule::S3.refuse("a revocation list is not one list"))?;
         let list = RevocationList::read(&bytes).ok_or_else(|| Rule::S3.refuse("a revocation list is malformed"))?;
@@ -141,16 +147,20 @@ fn check_revocation(
             continue;
         }
         list.verify(root, at).map_err(|reason| Rule::S3.refuse(reason))?;
+        let days = at.unix().saturating_sub(list.this_update.unix()) / SECONDS_A_DAY;
+        if days > i64::from(oldest.is) {
+            return Err(oldest.refuse(Rule::S3, format!("the revocation list is {days} days old")));
+        }
         Rule::S3.require(!list.revokes(issuer.serial), "the intermediate certificate is revoked")?;
-        // Every VCEK has serial number 0, so that an entry 0 would revoke all of them; AMD revokes through the
-        // intermediate. A VLEK has a serial number of its own.
+        // The list's numbers are those of the root's certificates. One that is the leaf's is taken as meant for it all the
+        // same, except 0: it would revoke every VCEK there is.
         Rule::S3.require(leaf.serial == [0] || !list.revokes(leaf.serial), "the endorsement certificate is revoked")?;
-        found = true;
+        found = found.max(Some(list.this_update));
     }
-    if !found && demand == Demand::Required {
+    if found.is_none() && demand == Demand::Required {
         return Err(Rule::S3.refuse("AMD's revocation list for this product line is demanded and was not given"));
     }
-    if !found && !crls.is_empty() {
+    if found.is_none() && !crls.is_empty() {
         return Err(Rule::S3.refuse("none of the given revocation lists is of this product line's root"));
     }
     Ok(found)

@@ -7,6 +7,8 @@ mod claims;
 mod endorsement;
 mod product;
 mod report;
+#[cfg(test)]
+mod revocation_tests;
 mod rules;
 #[cfg(test)]
 mod rules_tests;

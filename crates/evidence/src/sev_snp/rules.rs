@@ -17,28 +17,18 @@ mod platform {
     pub(super) const ALIAS_CHECK: u64 = 1 << 5;
 }
 
-/// A refusal by a line of the policy, with the line's reason.
-pub(crate) fn by_policy(rule: Rule, seen: impl AsRef<str>, because: &str) -> Refusal {
-    rule.refuse(format!("{}; the policy refuses it: {because}", seen.as_ref()))
-}
-
-/// Refuses what the line does not allow.
-fn forbid(rule: Rule, seen: bool, line: &Line<bool>, what: &str) -> Result<(), Refusal> {
-    if seen && !line.is { Err(by_policy(rule, what, &line.because)) } else { Ok(()) }
-}
-
 /// Refuses the absence of what the line demands.
-fn demand(rule: Rule, seen: bool, demanded: bool, because: &str, what: &str) -> Result<(), Refusal> {
-    if demanded && !seen { Err(by_policy(rule, what, because)) } else { Ok(()) }
+fn demand<T>(rule: Rule, seen: bool, demanded: bool, line: &Line<T>, what: &str) -> Result<(), Refusal> {
+    if demanded && !seen { Err(line.refuse(rule, what)) } else { Ok(()) }
 }
 
 /// Rule S2: the kind of key, before its certificate is looked at.
 pub(super) fn check_key_kind(report: &Report, kind: SigningKey, lines: &SevSnpPolicy) -> Result<(), Refusal> {
-    forbid(Rule::S2, report.chip_key_masked(), &lines.masked_chip_key_allowed, "the chip's key is masked")?;
+    lines.masked_chip_key_allowed.forbid(Rule::S2, report.chip_key_masked(), "the chip's key is masked")?;
     if lines.signing_keys.is.contains(&kind) {
         Ok(())
     } else {
-        Err(by_policy(Rule::S2, format!("the report is signed by a {}", kind.name()), &lines.signing_keys.because))
+        Err(lines.signing_keys.refuse(Rule::S2, format!("the report is signed by a {}", kind.name())))
     }
 }
 
@@ -52,31 +42,19 @@ pub(super) fn check(
 ) -> Result<(), Refusal> {
     // The product line comes first: what a deny-listed processor says about itself is not worth judging.
     if !lines.products.is.contains(&product) {
-        return Err(by_policy(
-            Rule::S13,
-            format!("the processor is of the {} line", product.name()),
-            &lines.products.because,
-        ));
+        return Err(lines.products.refuse(Rule::S13, format!("the processor is of the {} line", product.name())));
     }
     check_bindings(report, lines, expected)?;
     check_guest_policy(report, product, lines)?;
     if report.vmpl > lines.vmpl_max.is {
-        return Err(by_policy(
-            Rule::S9,
-            format!("privilege level {} asked for the report", report.vmpl),
-            &lines.vmpl_max.because,
-        ));
+        return Err(lines.vmpl_max.refuse(Rule::S9, format!("privilege level {} asked for the report", report.vmpl)));
     }
     check_floors(report, tcbs, lines)?;
     check_platform(report, product, lines)?;
     if lines.chips.is.allows(&report.chip_id) {
         Ok(())
     } else {
-        Err(by_policy(
-            Rule::S14,
-            format!("chip {} is not on the list", hex::encode(report.chip_id)),
-            &lines.chips.because,
-        ))
+        Err(lines.chips.refuse(Rule::S14, format!("chip {} is not on the list", hex::encode(report.chip_id))))
     }
 }
 
@@ -86,23 +64,21 @@ fn check_bindings(report: &Report, lines: &SevSnpPolicy, expected: &Expected) ->
         Rule::S15,
         expected.names("report_data"),
         lines.fresh_binding_required.is,
-        &lines.fresh_binding_required.because,
+        &lines.fresh_binding_required,
         "no report_data was expected, so that the report may be of any age",
     )?;
     expected.compare(&facts(report), Rule::S7)?;
     if report.author_key_enabled() && !expected.names("author_key_digest") {
-        forbid(Rule::S7, true, &lines.unpinned_author_key_allowed, "an author key signed the identity block")?;
+        lines.unpinned_author_key_allowed.forbid(Rule::S7, true, "an author key signed the identity block")?;
     }
     Rule::S7.require(
         report.author_key_enabled() || all_zero(&report.author_key_digest),
         "an author key is named though none signed",
     )?;
     if report.guest_svn < lines.guest_svn_min.is {
-        return Err(by_policy(
-            Rule::S7,
-            format!("the guest's security version is {}", report.guest_svn),
-            &lines.guest_svn_min.because,
-        ));
+        return Err(lines
+            .guest_svn_min
+            .refuse(Rule::S7, format!("the guest's security version is {}", report.guest_svn)));
     }
     Ok(())
 }
@@ -139,23 +115,15 @@ fn facts(report: &Report) -> Vec<(&'static str, Rule, Fact<'_>)> {
 /// Rule S8.
 fn check_guest_policy(report: &Report, product: Product, lines: &SevSnpPolicy) -> Result<(), Refusal> {
     let policy = report.policy;
-    forbid(Rule::S8, policy.debug(), &lines.debug_allowed, "the guest may be debugged by its host")?;
-    forbid(Rule::S8, policy.migration_agent(), &lines.migration_agent_allowed, "a migration agent may be attached")?;
-    forbid(
-        Rule::S8,
-        report.report_id_ma.iter().any(|byte| *byte != 0xff),
-        &lines.migration_agent_allowed,
-        "a migration agent is attached",
-    )?;
-    forbid(Rule::S8, policy.cxl(), &lines.cxl_allowed, "the guest may be given CXL memory")?;
-    forbid(Rule::S8, policy.smt(), &lines.smt_allowed, "the guest policy allows simultaneous multithreading")?;
+    lines.debug_allowed.forbid(Rule::S8, policy.debug(), "the guest may be debugged by its host")?;
+    lines.migration_agent_allowed.forbid(Rule::S8, policy.migration_agent(), "a migration agent may be attached")?;
+    let attached = report.report_id_ma.iter().any(|byte| *byte != 0xff);
+    lines.migration_agent_allowed.forbid(Rule::S8, attached, "a migration agent is attached")?;
+    lines.cxl_allowed.forbid(Rule::S8, policy.cxl(), "the guest may be given CXL memory")?;
+    lines.smt_allowed.forbid(Rule::S8, policy.smt(), "the guest policy allows simultaneous multithreading")?;
     if policy.abi() < lines.abi_min.is {
         let [major, minor] = policy.abi();
-        return Err(by_policy(
-            Rule::S8,
-            format!("the guest policy takes ABI version {major}.{minor}"),
-            &lines.abi_min.because,
-        ));
+        return Err(lines.abi_min.refuse(Rule::S8, format!("the guest policy takes ABI version {major}.{minor}")));
     }
     for (set, line, what) in [
         (policy.single_socket(), &lines.single_socket_on, "the guest policy does not confine the guest to one socket"),
@@ -164,7 +132,7 @@ fn check_guest_policy(report: &Report, product: Product, lines: &SevSnpPolicy) -
         (policy.rapl_off(), &lines.rapl_off_on, "the guest policy does not demand that power limits are off"),
         (policy.page_swap_off(), &lines.page_swap_off_on, "the guest policy does not disable page swapping"),
     ] {
-        demand(Rule::S8, set, line.is.contains(&product), &line.because, what)?;
+        demand(Rule::S8, set, line.is.contains(&product), line, what)?;
     }
     Ok(())
 }
@@ -179,22 +147,23 @@ fn check_floors(report: &Report, tcbs: &[Tcb; 4], lines: &SevSnpPolicy) -> Resul
             for (name, tcb) in [("reported", reported), ("committed", committed), ("launch", launch)] {
                 if let Some((component, has, needs)) = tcb.shortfall(floor) {
                     let seen = format!("the {name} TCB has {component} {has} where processor {cpu} needs {needs}");
-                    return Err(by_policy(Rule::S11, seen, &lines.floors.because));
+                    return Err(lines.floors.refuse(Rule::S11, seen));
                 }
             }
         }
         None if lines.floor_required.is => {
-            return Err(by_policy(
-                Rule::S11,
-                format!("there is no TCB floor for processor {cpu}"),
-                &lines.floor_required.because,
-            ));
+            return Err(lines.floor_required.refuse(Rule::S11, format!("there is no TCB floor for processor {cpu}")));
         }
         None => {}
     }
-    let missing = lines.mitigations.is & !report.mitigations.map_or(0, |(launch, _)| launch);
-    if report.version >= 5 && missing != 0 {
-        return Err(by_policy(Rule::S11, format!("mitigations {missing:#x} are missing"), &lines.mitigations.because));
+    let demanded = lines.mitigations.is;
+    if demanded != 0 && report.mitigations.is_none() {
+        let seen = format!("a report of version {} does not say which mitigations were on", report.version);
+        return Err(lines.mitigations.refuse(Rule::S11, seen));
+    }
+    let missing = demanded & !report.mitigations.map_or(0, |(launch, _)| launch);
+    if missing != 0 {
+        return Err(lines.mitigations.refuse(Rule::S11, format!("mitigations {missing:#x} are missing")));
     }
     Ok(())
 }
@@ -202,29 +171,18 @@ fn check_floors(report: &Report, tcbs: &[Tcb; 4], lines: &SevSnpPolicy) -> Resul
 /// Rule S12.
 fn check_platform(report: &Report, product: Product, lines: &SevSnpPolicy) -> Result<(), Refusal> {
     let has = |bit: u64| report.platform_info & bit != 0;
-    forbid(Rule::S12, has(platform::SMT), &lines.smt_allowed, "simultaneous multithreading is on")?;
-    for (set, demanded, because, what) in [
-        (
-            has(platform::ALIAS_CHECK),
-            lines.alias_check_required.is,
-            &lines.alias_check_required.because,
-            "the memory alias check was not completed",
-        ),
-        (has(platform::ECC), lines.ecc_required.is, &lines.ecc_required.because, "memory has no error correction"),
-        (
-            has(platform::CIPHERTEXT_HIDING),
-            lines.ciphertext_hiding_on.is.contains(&product),
-            &lines.ciphertext_hiding_on.because,
-            "ciphertext hiding is off",
-        ),
-        (
-            has(platform::RAPL_OFF),
-            lines.rapl_off_on.is.contains(&product),
-            &lines.rapl_off_on.because,
-            "power limits are on",
-        ),
+    lines.smt_allowed.forbid(Rule::S12, has(platform::SMT), "simultaneous multithreading is on")?;
+    for (set, line, what) in [
+        (has(platform::ALIAS_CHECK), &lines.alias_check_required, "the memory alias check was not completed"),
+        (has(platform::ECC), &lines.ecc_required, "memory has no error correction"),
     ] {
-        demand(Rule::S12, set, demanded, because, what)?;
+        demand(Rule::S12, set, line.is, line, what)?;
+    }
+    for (set, line, what) in [
+        (has(platform::CIPHERTEXT_HIDING), &lines.ciphertext_hiding_on, "ciphertext hiding is off"),
+        (has(platform::RAPL_OFF), &lines.rapl_off_on, "power limits are on"),
+    ] {
+        demand(Rule::S12, set, line.is.contains(&product), line, what)?;
     }
     Ok(())
 }

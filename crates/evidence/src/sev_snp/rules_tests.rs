@@ -182,6 +182,14 @@ fn s11_floors_component_by_component() {
     let mitigations = "mitigations = { is = 3, because = \"test\" }";
     assert_eq!(broken(|report| (report[0], report[0x1f8]) = (5, 1), mitigations), Some(Rule::S11));
     assert_eq!(broken(|report| (report[0], report[0x1f8]) = (5, 7), mitigations), None);
+    for version in [3, 4] {
+        assert_eq!(
+            broken(|report| report[0] = version, mitigations),
+            Some(Rule::S11),
+            "version {version} says nothing"
+        );
+        assert_eq!(broken(|report| report[0] = version, ""), None, "version {version}");
+    }
 }
 
 #[test]

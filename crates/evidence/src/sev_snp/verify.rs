@@ -58,6 +58,12 @@ impl Verified {
         &self.report.measurement
     }
 
+    /// Digest of the key that signed the identity block, and with it the launch digest; zero where there is no such block.
+    #[must_use]
+    pub fn id_key_digest(&self) -> &[u8; 48] {
+        &self.report.id_key_digest
+    }
+
     /// What the host bound to the launch.
     #[must_use]
     pub fn host_data(&self) -> &[u8; 32] {
@@ -100,11 +106,7 @@ pub fn verify(evidence: Evidence<'_>, policy: &Policy, expected: &Expected, at: 
     let lines = &policy.sev_snp;
     let report = Report::read(evidence.report)?;
     if report.version < lines.report_version_min.is {
-        return Err(rules::by_policy(
-            Rule::S1,
-            format!("the report has version {}", report.version),
-            &lines.report_version_min.because,
-        ));
+        return Err(lines.report_version_min.refuse(Rule::S1, format!("the report has version {}", report.version)));
     }
     let signing_key = report.signing_key()?;
     rules::check_key_kind(&report, signing_key, lines)?;
@@ -152,7 +154,7 @@ fn check_endorsement(report: &Report, endorsement: &Endorsement, policy: &Policy
             if lines.is.iter().any(|allowed| allowed == csp_id) {
                 Ok(())
             } else {
-                Err(rules::by_policy(Rule::S4, format!("the key was loaded by {csp_id:?}"), &lines.because))
+                Err(lines.refuse(Rule::S4, format!("the key was loaded by {csp_id:?}")))
             }
         }
     }

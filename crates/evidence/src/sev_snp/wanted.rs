@@ -32,7 +32,7 @@ impl Product {
     }
 }
 
-/// What a report needs to be verified.
+/// What a report needs to be verified. Not a claim: nobody has verified the bytes that say so.
 ///
 /// # Errors
 ///

@@ -6,7 +6,7 @@ use super::verify::Verified;
 
 /// All claims. Byte strings are lower-case hexadecimal in the quote's order.
 pub(super) fn of(verified: &Verified) -> Map<String, Value> {
-    let Verified { header, body, qe_report, platform, authority, tcb, shape } = verified;
+    let Verified { header, body, qe_report, platform, authority, tcb, shape, machine } = verified;
     let [rtmr0, rtmr1, rtmr2, rtmr3] = &body.rtmr;
     let mut claims = Map::new();
     let mut put = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
@@ -53,6 +53,7 @@ pub(super) fn of(verified: &Verified) -> Map<String, Value> {
         put("init_tee_tcb_svn", bytes(&extended.init_tee_tcb_svn));
         put("body_rest", bytes(&extended.rest));
     }
+    put("rtmr0_is", json!(machine.name()));
     put("sig_len", json!(shape.signature_bytes));
     put("trailing", json!(shape.tail_bytes));
     put("trailing_nonzero", json!(!shape.tail_is_zero));

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::pck::{IntelChain, Pck};
+use super::pck::{IntelChain, Pck, Platform};
 use crate::{
     Policy, Refusal, Rule, TcbStatus, Time, roots,
     x509::{Certificate, PublicKey, RevocationList},
@@ -170,27 +170,14 @@ impl Collateral {
         let malformed = |_| Rule::T3.refuse("the TCB info or the QE identity is malformed");
         let tcb_info: TcbInfo = serde_json::from_str(&self.tcb_info).map_err(malformed)?;
         let qe_identity: QeIdentity = serde_json::from_str(&self.qe_identity).map_err(malformed)?;
-        Rule::T3.require(
-            tcb_info.id == "TDX" && tcb_info.version == 3,
-            "the TCB info is not for TDX, or not of version 3",
-        )?;
-        Rule::T3.require(
-            qe_identity.id == "TD_QE" && qe_identity.version == 2,
-            "the QE identity is not the TD quoting enclave's",
-        )?;
+        check_subject(&tcb_info, &qe_identity, &pck.platform)?;
         check_dates("TCB info", &tcb_info.issue_date, &tcb_info.next_update, at)?;
         check_dates("QE identity", &qe_identity.issue_date, &qe_identity.next_update, at)?;
         let number = tcb_info.tcb_evaluation_data_number.min(qe_identity.tcb_evaluation_data_number);
         let line = &policy.tdx.evaluation_number_min;
         if number < line.is {
-            return Err(Rule::T3.refuse(format!(
-                "the TCB evaluation data number is {number}; the policy refuses it: {}",
-                line.because
-            )));
+            return Err(line.refuse(Rule::T3, format!("the TCB evaluation data number is {number}")));
         }
-        let same_platform =
-            equals_hex(&tcb_info.fmspc, &pck.platform.fmspc) && equals_hex(&tcb_info.pce_id, &pck.platform.pce_id);
-        Rule::T3.require(same_platform, "the TCB info is for another kind of platform")?;
         Ok(VerifiedCollateral { tcb_info, qe_identity })
     }
 
@@ -199,21 +186,52 @@ impl Collateral {
         let malformed = || Rule::T2.refuse("a revocation list is malformed");
         let root = Certificate::read(roots::INTEL_SGX).ok_or_else(malformed)?;
         let root_der = hex::decode(&self.root_ca_crl).map_err(|_| malformed())?;
-        let root_list = RevocationList::read(&root_der).ok_or_else(malformed)?;
-        root_list.verify(&root, at).map_err(|reason| Rule::T2.refuse(reason))?;
-        Rule::T2.require(!root_list.revokes(&pck.issuer_serial), "the PCK authority is revoked")?;
-
         let chain = IntelChain::read(self.pck_crl_issuer_chain.as_bytes(), 2, Rule::T2)?;
         let (authority, _) = chain.verify(at, Rule::T2)?;
-        let same = authority.subject == pck.issuer && authority.spki == pck.issuer_spki;
-        Rule::T2.require(same, "the PCK revocation list is another authority's")?;
-        Rule::T2.require(!root_list.revokes(authority.serial), "the PCK authority is revoked")?;
         let pck_der = hex::decode(&self.pck_crl).map_err(|_| malformed())?;
-        let pck_list = RevocationList::read(&pck_der).ok_or_else(malformed)?;
-        pck_list.verify(&authority, at).map_err(|reason| Rule::T2.refuse(reason))?;
-        Rule::T2.require(!pck_list.revokes(&pck.serial), "the PCK certificate is revoked")?;
+        check_lists(&root, &authority, pck, [&root_der, &pck_der], at)?;
         Ok(root_der)
     }
+}
+
+/// Rule T2: the lists of the root and of the PCK authority, once the chain to the authority was verified.
+pub(super) fn check_lists(
+    root: &Certificate<'_>,
+    authority: &Certificate<'_>,
+    pck: &Pck,
+    [root_list, pck_list]: [&[u8]; 2],
+    at: Time,
+) -> Result<(), Refusal> {
+    let read = |der| RevocationList::read(der).ok_or_else(|| Rule::T2.refuse("a revocation list is malformed"));
+    let root_list = read(root_list)?;
+    root_list.verify(root, at).map_err(|reason| Rule::T2.refuse(reason))?;
+    Rule::T2.require(!root_list.revokes(&pck.issuer_serial), "the PCK authority is revoked")?;
+    let same = authority.subject == pck.issuer && authority.spki == pck.issuer_spki;
+    Rule::T2.require(same, "the PCK revocation list is another authority's")?;
+    Rule::T2.require(!root_list.revokes(authority.serial), "the PCK authority is revoked")?;
+    let pck_list = read(pck_list)?;
+    pck_list.verify(authority, at).map_err(|reason| Rule::T2.refuse(reason))?;
+    Rule::T2.require(!pck_list.revokes(&pck.serial), "the PCK certificate is revoked")
+}
+
+/// Rule T3: what the texts are about.
+pub(super) fn check_subject(info: &TcbInfo, identity: &QeIdentity, platform: &Platform) -> Result<(), Refusal> {
+    Rule::T3.require(info.id == "TDX" && info.version == 3, "the TCB info is not for TDX, or not of version 3")?;
+    Rule::T3
+        .require(identity.id == "TD_QE" && identity.version == 2, "the QE identity is not the TD quoting enclave's")?;
+    let same = equals_hex(&info.fmspc, &platform.fmspc) && equals_hex(&info.pce_id, &platform.pce_id);
+    Rule::T3.require(same, "the TCB info is for another kind of platform")
+}
+
+/// Rule T3: whose key signs the texts, once its chain was verified.
+pub(super) fn check_signer(signer: &Certificate<'_>, root_crl: &RevocationList<'_>) -> Result<(), Refusal> {
+    let name = Certificate::common_name(signer.subject);
+    Rule::T3.require(
+        name == Some("Intel SGX TCB Signing"),
+        "the signer of the collateral is not Intel's TCB signing key",
+    )?;
+    Rule::T3.require(!signer.is_authority(), "the signer of the collateral is an authority")?;
+    Rule::T3.require(!root_crl.revokes(signer.serial), "the TCB signing certificate is revoked")
 }
 
 /// Rule T3: one signed JSON text.
@@ -227,13 +245,7 @@ fn check_signed(
 ) -> Result<(), Refusal> {
     let chain = IntelChain::read(chain.as_bytes(), 2, Rule::T3)?;
     let (signer, _) = chain.verify(at, Rule::T3)?;
-    let name = Certificate::common_name(signer.subject);
-    Rule::T3.require(
-        name == Some("Intel SGX TCB Signing"),
-        "the signer of the collateral is not Intel's TCB signing key",
-    )?;
-    Rule::T3.require(!signer.is_authority(), "the signer of the collateral is an authority")?;
-    Rule::T3.require(!root_crl.revokes(signer.serial), "the TCB signing certificate is revoked")?;
+    check_signer(&signer, root_crl)?;
     let signed =
         hex::decode(signature).ok().and_then(|bytes| <[u8; 64]>::try_from(bytes).ok()).is_some_and(|signature| {
             matches!(signer.key, PublicKey::P256(_)) && signer.key.verifies_p256_raw(text.as_bytes(), &signature)

@@ -12,7 +12,7 @@ use crate::{Policy, Refusal, Rule, TcbStatus};
 
 const ZERO_48: &str =
     "000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000";
-const QE_SIGNER: &str = "dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5";
+pub(super) const QE_SIGNER: &str = "dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5";
 
 fn components(first: u32) -> Value {
     let mut list = vec![json!({"svn": 0}); 16];
@@ -26,7 +26,7 @@ fn level(svn: u32, status: &str) -> Value {
         "tcbDate": "2025-01-01T00:00:00Z", "tcbStatus": status, "advisoryIDs": [format!("SA-{svn}")]})
 }
 
-fn tcb_info() -> Value {
+pub(super) fn tcb_info() -> Value {
     let module = |levels: Value| {
         json!({"id": "TDX_01", "mrsigner": ZERO_48, "attributes": "0000000000000000",
         "attributesMask": "FFFFFFFFFFFFFFFF", "tcbLevels": levels})
@@ -41,7 +41,7 @@ fn tcb_info() -> Value {
         "tcbLevels": [level(7, "UpToDate"), level(6, "SWHardeningNeeded"), level(5, "Revoked"), level(4, "OutOfDate")]})
 }
 
-fn qe_identity() -> Value {
+pub(super) fn qe_identity() -> Value {
     json!({"id": "TD_QE", "version": 2, "issueDate": "", "nextUpdate": "", "tcbEvaluationDataNumber": 20,
         "miscselect": "00000000", "miscselectMask": "FFFFFFFF", "attributes": "11000000000000000000000000000000",
         "attributesMask": "FBFFFFFFFFFFFFFF0000000000000000", "mrsigner": QE_SIGNER, "isvprodid": 2,
@@ -112,7 +112,7 @@ impl Case {
     }
 }
 
-fn platform() -> Platform {
+pub(super) fn platform() -> Platform {
     Platform {
         ppid: [0; 16],
         components: [0; 16],

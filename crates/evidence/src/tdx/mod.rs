@@ -9,6 +9,8 @@
 
 mod claims;
 mod collateral;
+#[cfg(test)]
+mod collateral_tests;
 mod level;
 #[cfg(test)]
 mod level_tests;
@@ -19,6 +21,8 @@ mod rules;
 #[cfg(test)]
 mod rules_tests;
 mod verify;
+#[cfg(test)]
+mod verify_tests;
 mod wanted;
 
 pub use collateral::Collateral;
@@ -40,4 +44,4 @@ pub(crate) fn fuzz_collateral(bytes: &[u8]) -> bool {
 }
 
 #[cfg(feature = "fuzzing")]
-pub(crate) use pck::fuzz_extension;
+pub(crate) use {log::fuzz_judge, pck::fuzz_extension};

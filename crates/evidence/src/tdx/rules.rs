@@ -1,12 +1,7 @@
 //! The rules about the guest and the platform, after every signature.
 
 use super::{pck::Platform, quote::Body};
-use crate::{
-    Expected, Refusal, Rule,
-    cursor::all_zero,
-    expected::Fact,
-    policy::{Line, TdxPolicy},
-};
+use crate::{Expected, Refusal, Rule, cursor::all_zero, expected::Fact, known::Known, policy::TdxPolicy};
 
 /// Bits of the TD attributes.
 mod attribute {
@@ -35,20 +30,12 @@ mod attribute {
         | PERFMON;
 }
 
-fn by_policy(rule: Rule, seen: impl AsRef<str>, because: &str) -> Refusal {
-    rule.refuse(format!("{}; the policy refuses it: {because}", seen.as_ref()))
-}
-
-fn forbid(rule: Rule, seen: bool, line: &Line<bool>, what: &str) -> Result<(), Refusal> {
-    if seen && !line.is { Err(by_policy(rule, what, &line.because)) } else { Ok(()) }
-}
-
 /// Rule T6.
 pub(super) fn check_attributes(body: &Body, lines: &TdxPolicy) -> Result<(), Refusal> {
     let attributes = u64::from_le_bytes(body.td_attributes);
     let has = |bit: u64| attributes & bit != 0;
-    forbid(Rule::T6, has(attribute::DEBUG), &lines.debug_allowed, "the guest may be debugged by its host")?;
-    forbid(Rule::T6, has(attribute::UNTRUSTED), &lines.debug_allowed, "the guest may be profiled by its host")?;
+    lines.debug_allowed.forbid(Rule::T6, has(attribute::DEBUG), "the guest may be debugged by its host")?;
+    lines.debug_allowed.forbid(Rule::T6, has(attribute::UNTRUSTED), "the guest may be profiled by its host")?;
     Rule::T6.require(attributes & !attribute::KNOWN == 0, "a reserved or unknown TD attribute is set")
 }
 
@@ -56,21 +43,13 @@ pub(super) fn check_attributes(body: &Body, lines: &TdxPolicy) -> Result<(), Ref
 pub(super) fn check(body: &Body, platform: &Platform, lines: &TdxPolicy, expected: &Expected) -> Result<(), Refusal> {
     check_remaining_attributes(body, lines)?;
     if !lines.xfams.is.allows(&body.xfam) {
-        return Err(by_policy(
-            Rule::T7,
-            format!("the extended features are {}", hex::encode(body.xfam)),
-            &lines.xfams.because,
-        ));
+        return Err(lines.xfams.refuse(Rule::T7, format!("the extended features are {}", hex::encode(body.xfam))));
     }
     Rule::T8.require(all_zero(&body.mr_signer_seam), "the TDX module's signer is not Intel")?;
     Rule::T8
         .require(all_zero(&body.seam_attributes), "the TDX module has attributes: it is not a production module")?;
     if !lines.modules.is.allows(&body.mr_seam) {
-        return Err(by_policy(
-            Rule::T8,
-            format!("the TDX module is {}", hex::encode(body.mr_seam)),
-            &lines.modules.because,
-        ));
+        return Err(lines.modules.refuse(Rule::T8, format!("the TDX module is {}", hex::encode(body.mr_seam))));
     }
     check_bindings(body, lines, expected)?;
     check_platform(platform, lines)
@@ -86,10 +65,10 @@ fn check_remaining_attributes(body: &Body, lines: &TdxPolicy) -> Result<(), Refu
         (has(attribute::KEY_LOCKER), &lines.key_locker_allowed, "the key locker is on"),
         (has(attribute::PERFMON), &lines.perfmon_allowed, "performance monitoring is on"),
     ] {
-        forbid(Rule::T6, seen, line, what)?;
+        line.forbid(Rule::T6, seen, what)?;
     }
     if lines.sept_ve_disable_required.is && !has(attribute::SEPT_VE_DISABLE) {
-        return Err(by_policy(Rule::T6, "exceptions for stolen pages are on", &lines.sept_ve_disable_required.because));
+        return Err(lines.sept_ve_disable_required.refuse(Rule::T6, "exceptions for stolen pages are on"));
     }
     let bound = body.v15.as_ref().is_some_and(|(_, service_td)| !all_zero(service_td))
         || body.extended.as_ref().is_some_and(|extended| {
@@ -99,14 +78,14 @@ fn check_remaining_attributes(body: &Body, lines: &TdxPolicy) -> Result<(), Refu
                 || !all_zero(&extended.init_service_td_attributes)
                 || !all_zero(current)
         });
-    forbid(Rule::T6, bound, &lines.service_td_allowed, "a service TD is bound")
+    lines.service_td_allowed.forbid(Rule::T6, bound, "a service TD is bound")
 }
 
 /// Rules T9 to T11.
 fn check_bindings(body: &Body, lines: &TdxPolicy, expected: &Expected) -> Result<(), Refusal> {
     if lines.fresh_binding_required.is && !expected.names("reportdata") {
         let seen = "no reportdata was expected, so that the quote may be of any age";
-        return Err(by_policy(Rule::T11, seen, &lines.fresh_binding_required.because));
+        return Err(lines.fresh_binding_required.refuse(Rule::T11, seen));
     }
     expected.compare(&facts(body), Rule::T9)?;
     for (field, name, value) in
@@ -117,6 +96,12 @@ fn check_bindings(body: &Body, lines: &TdxPolicy, expected: &Expected) -> Result
         }
     }
     Ok(())
+}
+
+/// The value of RTMR0: rule T15. An expectation of it was compared before (T9).
+pub(super) fn identify_machine(body: &Body, lines: &TdxPolicy, expected: &Expected) -> Result<Known, Refusal> {
+    let [rtmr0, ..] = &body.rtmr;
+    Known::judge("the machine (RTMR0)", &[("rtmr0", rtmr0)], &lines.machines, expected, Rule::T15)
 }
 
 /// The fields that expectations may name.
@@ -145,13 +130,13 @@ fn check_platform(platform: &Platform, lines: &TdxPolicy) -> Result<(), Refusal>
         (platform.cached_keys, &lines.cached_keys_allowed, "Intel holds the platform's root keys"),
         (platform.smt, &lines.smt_allowed, "simultaneous multithreading is on"),
     ] {
-        forbid(Rule::T12, seen, line, what)?;
+        line.forbid(Rule::T12, seen, what)?;
     }
     let list = &lines.platforms.is;
     if list.allows(&platform.ppid) || platform.instance_id.is_some_and(|id| list.allows(&id)) {
         Ok(())
     } else {
         let id = hex::encode(platform.instance_id.as_ref().unwrap_or(&platform.ppid));
-        Err(by_policy(Rule::T13, format!("platform {id} is not on the list"), &lines.platforms.because))
+        Err(lines.platforms.refuse(Rule::T13, format!("platform {id} is not on the list")))
     }
 }

@@ -5,7 +5,7 @@ use super::{
     quote::{Body, ExtendedBody, Quote},
     rules,
 };
-use crate::{Expected, Policy, Refusal, Rule};
+use crate::{Expected, Known, Policy, Refusal, Rule};
 
 fn body() -> Body {
     Body {
@@ -169,6 +169,26 @@ fn t9_t10_t11_bindings() {
     let fresh = policy(r#"fresh_binding_required = { is = true, because = "test" }"#);
     assert_eq!(judge(&body(), &platform(), &fresh, &Expected::nothing()).expect_err("any age").rule(), Rule::T11);
     assert_eq!(judge(&body(), &platform(), &fresh, &Expected::nothing().with("reportdata", &[8; 64])), Ok(()));
+}
+
+#[test]
+fn t15_the_machine_is_known_where_the_policy_asks() {
+    let word = |lines: &str, expected: &Expected| {
+        rules::identify_machine(&body(), &policy(lines).tdx, expected)
+            .map(Known::name)
+            .map_err(|refusal| refusal.rule())
+    };
+    let nothing = Expected::nothing();
+    let listed = |value: &str| format!("machines = {{ is = [\"{value}\"], because = \"test\" }}");
+    assert_eq!(word("", &nothing), Ok("undetermined"));
+    assert_eq!(word(&listed(&"04".repeat(48)), &nothing), Ok("listed by the policy"));
+    assert_eq!(word(&listed(&"05".repeat(48)), &nothing), Err(Rule::T15));
+    let none = "machines = { is = [], because = \"test\" }";
+    assert_eq!(word(none, &nothing), Err(Rule::T15));
+    assert_eq!(word(none, &Expected::nothing().with("rtmr1", &[5; 48])), Err(Rule::T15), "another register");
+    assert_eq!(word(none, &Expected::nothing().with("rtmr0", &[4; 48])), Ok("expected"));
+    let strict = Policy::embedded("strict").expect("a policy").tdx;
+    assert_eq!(rules::identify_machine(&body(), &strict, &nothing).expect_err("strict").rule(), Rule::T15);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::{
     quote::{Body, Header, QeReport, Quote},
     rules,
 };
-use crate::{Demand, Expected, Policy, Refusal, Rule, Time, cursor::all_zero, x509::PublicKey};
+use crate::{Demand, Expected, Known, Policy, Refusal, Rule, Time, cursor::all_zero, x509::PublicKey};
 
 /// MRSIGNER of Intel's quoting enclaves.
 const INTEL_QE_SIGNER: [u8; 32] = [
@@ -39,6 +39,7 @@ pub struct Verified {
     pub(super) authority: String,
     pub(super) tcb: Option<Tcb>,
     pub(super) shape: Shape,
+    pub(super) machine: Known,
 }
 
 /// Lengths and types of the quote's parts.
@@ -68,6 +69,12 @@ impl Verified {
     #[must_use]
     pub fn rtmr(&self) -> &[[u8; 48]; 4] {
         &self.body.rtmr
+    }
+
+    /// Who says that RTMR0, the machine as its host describes it, is right.
+    #[must_use]
+    pub fn machine(&self) -> Known {
+        self.machine
     }
 
     /// What the host bound to the launch.
@@ -101,7 +108,7 @@ impl Verified {
     }
 }
 
-/// Verifies a quote: rules T1 to T13.
+/// Verifies a quote: rules T1 to T13, and of T15 the value.
 ///
 /// # Errors
 ///
@@ -122,8 +129,7 @@ pub fn verify(evidence: Evidence<'_>, policy: &Policy, expected: &Expected, at: 
             Some(Tcb::judge(&collateral, &pck.platform, &quote.body, &quote.qe_report)?)
         }
         None if lines.collateral.is == Demand::Required => {
-            return Err(Rule::T3
-                .refuse(format!("no collateral was given; the policy refuses it: {}", lines.collateral.because)));
+            return Err(lines.collateral.refuse(Rule::T3, "no collateral was given"));
         }
         None => None,
     };
@@ -133,14 +139,11 @@ pub fn verify(evidence: Evidence<'_>, policy: &Policy, expected: &Expected, at: 
         tcb.check(lines)?;
     }
     let tail_is_zero = all_zero(quote.tail);
-    if !tail_is_zero && !lines.nonzero_tail_allowed.is {
-        let because = &lines.nonzero_tail_allowed.because;
-        return Err(
-            Rule::T1.refuse(format!("bytes other than zero follow the quote; the policy refuses it: {because}"))
-        );
-    }
+    lines.nonzero_tail_allowed.forbid(Rule::T1, !tail_is_zero, "bytes other than zero follow the quote")?;
     rules::check(&quote.body, &pck.platform, lines, expected)?;
+    let machine = rules::identify_machine(&quote.body, lines, expected)?;
     Ok(Verified {
+        machine,
         shape: Shape {
             signature_bytes: quote.signature_bytes,
             cert_type: quote.cert_type,
@@ -158,7 +161,7 @@ pub fn verify(evidence: Evidence<'_>, policy: &Policy, expected: &Expected, at: 
 }
 
 /// Rule T4: the quoting enclave is Intel's, on this platform, and vouches for the attestation key.
-fn check_quoting_enclave(quote: &Quote<'_>, pck: &Pck) -> Result<(), Refusal> {
+pub(super) fn check_quoting_enclave(quote: &Quote<'_>, pck: &Pck) -> Result<(), Refusal> {
     let signed = pck.key.verifies_p256_raw(quote.qe_report_bytes, &quote.qe_signature);
     Rule::T4.require(signed, "the platform did not sign the quoting enclave's report")?;
     let qe = &quote.qe_report;

@@ -18,7 +18,7 @@ pub struct Wanted {
     pub authority: &'static str,
 }
 
-/// What a quote needs to be verified.
+/// What a quote needs to be verified. Not a claim: nobody has verified the bytes that say so.
 ///
 /// # Errors
 ///

@@ -3,7 +3,7 @@
 use measurements::event_log::{Algorithm, Event, EventType, Log, Proof, Registers as Kind, proof};
 
 use super::registers::{Bank, Registers};
-use crate::{Refusal, Rule, account::is_firmwares_own, cursor::all_zero};
+use crate::{Refusal, Rule, account::is_firmwares_own, cursor::all_zero, policy::Line};
 
 /// Largest event log read, in bytes.
 const MAX_LOG_BYTES: usize = 1 << 20;
@@ -105,18 +105,60 @@ fn check_data(event: &Event<'_>) -> Result<(), Refusal> {
     }
 }
 
+/// Digests of the drivers that a log says were started, in one bank.
+pub(super) fn drivers(log: &Log<'_>, bank: Bank) -> Vec<Vec<u8>> {
+    let started = log.events.iter().filter(|event| is_driver(event.kind));
+    started.filter_map(|event| event.digest(algorithm(bank)).map(<[u8]>::to_vec)).collect()
+}
+
+const fn is_driver(kind: EventType) -> bool {
+    matches!(kind, EventType::EFI_BOOT_SERVICES_DRIVER | EventType::EFI_RUNTIME_SERVICES_DRIVER)
+}
+
 /// Judges a replayed log in one bank: rules P7 to P10.
-pub(super) fn judge(log: &Log<'_>, bank: Bank, quoted: &Registers, boot: &Boot<'_>) -> Result<(), Refusal> {
-    judge_image(log, bank, quoted, &boot.image())?;
+pub(super) fn judge(
+    log: &Log<'_>,
+    bank: Bank,
+    quoted: &Registers,
+    boot: &Boot<'_>,
+    drivers_allowed: &Line<bool>,
+) -> Result<(), Refusal> {
+    judge_image(log, bank, quoted, &boot.image(), drivers_allowed)?;
     judge_document(log, bank, quoted, boot.document)
 }
 
 /// Judges what a replayed log says of the image, in one bank: rules P7 to P9.
-pub(super) fn judge_image(log: &Log<'_>, bank: Bank, quoted: &Registers, image: &Image<'_>) -> Result<(), Refusal> {
+pub(super) fn judge_image(
+    log: &Log<'_>,
+    bank: Bank,
+    quoted: &Registers,
+    image: &Image<'_>,
+    drivers_allowed: &Line<bool>,
+) -> Result<(), Refusal> {
+    check_drivers(log, image, drivers_allowed)?;
     check_application(log, bank, image)?;
     check_kernel_input(log, bank, image)?;
     let zero = quoted.get(bank, UNIFIED_IMAGE).is_some_and(all_zero);
     Rule::P9.require(zero, "PCR 11 is not zero: parts of a unified image were measured")
+}
+
+/// Rule P7: programs are measured where this firmware measures them, and a driver is started only if the policy allows it.
+///
+/// The log of a driver says as little of where it came from as that of an application: firmware starts drivers of option ROMs,
+/// and those that a variable registers, from any disk. Google's machines have no option ROMs, and its firmware measures
+/// applications beside them, so that no policy allows drivers there.
+fn check_drivers(log: &Log<'_>, image: &Image<'_>, allowed: &Line<bool>) -> Result<(), Refusal> {
+    for event in &log.events {
+        let (driver, register) = (is_driver(event.kind), event.register);
+        let strayed = (driver && register != DRIVERS)
+            || (event.kind == EventType::EFI_BOOT_SERVICES_APPLICATION && !matches!(register, DRIVERS | APPLICATIONS));
+        if strayed {
+            return Err(Rule::P7.refuse(format!("PCR {register} has an event of type {:#x}", event.kind.0)));
+        }
+        Rule::P7.require(!driver || image.firmware == Firmware::Standard, "a driver was started")?;
+        allowed.forbid(Rule::P7, driver, "a driver was started")?;
+    }
+    Ok(())
 }
 
 /// Rule P7: exactly one application, and it is the image. Everything else in its register is firmware's own account.
@@ -126,10 +168,8 @@ fn check_application(log: &Log<'_>, bank: Bank, image: &Image<'_>) -> Result<(),
         let allowed = match event.kind {
             EventType::NO_ACTION | EventType::SEPARATOR | EventType::EFI_ACTION => true,
             EventType::EFI_GPT_EVENT => event.register == DRIVERS,
-            // Option ROMs. Google's machines have none, and its firmware measures applications beside them.
-            EventType::EFI_BOOT_SERVICES_DRIVER | EventType::EFI_RUNTIME_SERVICES_DRIVER => {
-                event.register == DRIVERS && image.firmware == Firmware::Standard
-            }
+            // Judged above.
+            EventType::EFI_BOOT_SERVICES_DRIVER | EventType::EFI_RUNTIME_SERVICES_DRIVER => true,
             EventType::EFI_BOOT_SERVICES_APPLICATION => {
                 applications += 1;
                 let digest = event.digest(algorithm(bank)).unwrap_or_default();
@@ -189,4 +229,30 @@ const fn algorithm(bank: Bank) -> Algorithm {
         Bank::Sha256 => Algorithm::Sha256,
         Bank::Sha384 => Algorithm::Sha384,
     }
+}
+
+/// Whether a log is the boot of what it says was started, with the registers that it replays to.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_judge(event_log: &[u8]) -> bool {
+    let Ok(log) = Log::parse(event_log) else { return false };
+    let mut banks = vec![Bank::Sha256, Bank::Sha384];
+    banks.retain(|bank| log.algorithms.contains(&algorithm(*bank)));
+    let mut quoted = Registers::new();
+    for bank in &banks {
+        (0..24).for_each(|index| quoted.set(*bank, index, &vec![0; bank.length()]));
+        for register in log.replay(algorithm(*bank)) {
+            u8::try_from(register.index).into_iter().for_each(|index| quoted.set(*bank, index, &register.value));
+        }
+    }
+    let Ok(log) = replay(event_log, &banks, &quoted) else { return false };
+    let line = Line { is: true, because: String::new() };
+    banks.iter().any(|bank| {
+        let started = log.events.iter().filter(|event| event.kind == EventType::EFI_BOOT_SERVICES_APPLICATION);
+        let images: Vec<&[u8]> = started.filter_map(|event| event.digest(algorithm(*bank))).collect();
+        [Firmware::Standard, Firmware::Google].into_iter().any(|firmware| {
+            let boot = Boot { images: &images, document: b"document", firmware, load_options: &[] };
+            let image = judge_image(&log, *bank, &quoted, &boot.image(), &line).is_ok();
+            image | judge_document(&log, *bank, &quoted, boot.document).is_ok() | !drivers(&log, *bank).is_empty()
+        })
+    })
 }

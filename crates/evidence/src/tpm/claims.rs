@@ -6,7 +6,7 @@ use super::verify::Verified;
 
 /// All claims.
 pub(super) fn of(verified: &Verified) -> Map<String, Value> {
-    let Verified { attest, key, registers, log_replayed, boot_judged } = verified;
+    let Verified { attest, key, registers, drivers, boot_judged, .. } = verified;
     let mut claims = Map::new();
     let mut put = |name: &str, value: Value| drop(claims.insert(name.to_owned(), value));
     put("nonce", json!(hex::encode(&attest.nonce)));
@@ -38,7 +38,10 @@ pub(super) fn of(verified: &Verified) -> Map<String, Value> {
     if let Some(subject) = key.subject() {
         put("ak_subject", json!(subject));
     }
-    put("event_log", json!(if *log_replayed { "replayed" } else { "not given" }));
+    put("event_log", json!(if drivers.is_some() { "replayed" } else { "not given" }));
+    if let Some(drivers) = drivers {
+        put("drivers", json!(drivers.iter().map(hex::encode).collect::<Vec<_>>()));
+    }
     put("boot", json!(if *boot_judged { "judged" } else { "not judged" }));
     claims
 }

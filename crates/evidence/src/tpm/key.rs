@@ -4,18 +4,29 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Refusal, Rule, Time,
-    x509::{Certificate, DIGITAL_SIGNATURE, PublicKey, certificates_from, decode_one, verify_chain},
+    x509::{
+        Certificate, DIGITAL_SIGNATURE, EXTENDED_KEY_USAGE, PublicKey, certificates_from, decode_one, verify_chain,
+    },
 };
 
 /// Most certificates between an attestation key's and its root.
 const MAX_INTERMEDIATES: usize = 4;
+
+/// What a certificate on the way to an attestation key may be for, where it says so (TCG "EK Credential Profile" and
+/// "Provisioning Guidance"): `tcg-kp-AIKCertificate`, `tcg-kp-EKCertificate` (Google's authorities have it for both), and any.
+const PURPOSES: [&[u8]; 3] = [
+    &[0x67, 0x81, 0x05, 0x08, 0x03], // 2.23.133.8.3
+    &[0x67, 0x81, 0x05, 0x08, 0x01], // 2.23.133.8.1
+    &[0x55, 0x1d, 0x25, 0x00],       // 2.5.29.37.0
+];
 
 /// Why an attestation key is trusted. Evidence never says so itself.
 #[derive(Debug, Clone, Copy)]
 pub enum AttestationKey<'a> {
     /// The relying party knows the key: its `SubjectPublicKeyInfo`, DER or PEM (`PUBLIC KEY`).
     Pinned(&'a [u8]),
-    /// A certificate that chains to a root the relying party gave.
+    /// A certificate that chains to a root the relying party gave. No revocation list is asked for or read: the keys'
+    /// certificates that were seen name none, so that a key whose machine was broken into counts until a certificate expires.
     Certified {
         /// The key's certificate, DER or PEM.
         certificate: &'a [u8],
@@ -110,7 +121,9 @@ fn certified(leaf: &[u8], intermediates: &[&[u8]], roots: &[&[u8]], at: Time) ->
 
 fn verified(chain: &[Certificate<'_>], at: Time) -> Result<TrustedKey, Refusal> {
     let references: Vec<&Certificate<'_>> = chain.iter().collect();
-    verify_chain(&references, at, &[]).map_err(|reason| Rule::P2.refuse(reason))?;
+    verify_chain(&references, at, &[EXTENDED_KEY_USAGE]).map_err(|reason| Rule::P2.refuse(reason))?;
+    let purpose = chain.iter().all(|certificate| certificate.serves(&PURPOSES));
+    Rule::P2.require(purpose, "a certificate of the chain is for something else than attestation keys")?;
     let leaf = chain.first().ok_or_else(|| Rule::P2.refuse("an empty chain"))?;
     Rule::P2.require(!leaf.is_authority(), "the attestation key's certificate is an authority")?;
     Rule::P2.require(leaf.may(DIGITAL_SIGNATURE), "the attestation key may not sign")?;

@@ -10,6 +10,8 @@ mod attest;
 mod boot;
 mod claims;
 mod key;
+#[cfg(test)]
+mod key_tests;
 mod registers;
 mod signature;
 mod verify;
@@ -28,3 +30,6 @@ pub(crate) fn fuzz_forms(bytes: &[u8]) -> bool {
     let signed = keys.into_iter().flatten().any(|key| signature::Signature::read(bytes, &key).is_some());
     attest::Attest::read(bytes).is_ok() | signed | Registers::from_json(bytes).is_ok()
 }
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use boot::fuzz_judge;

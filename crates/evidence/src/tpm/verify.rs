@@ -8,7 +8,11 @@ use super::{
     registers::{Bank, Registers},
     signature::{Scheme, Signature},
 };
-use crate::{Demand, Expected, Policy, Refusal, Rule, expected::Fact, policy::Tpm2Policy};
+use crate::{
+    Demand, Expected, Policy, Refusal, Rule,
+    expected::Fact,
+    policy::{Line, Tpm2Policy},
+};
 use measurements::event_log::Log;
 use subtle::ConstantTimeEq as _;
 
@@ -32,8 +36,11 @@ pub struct Verified {
     pub(super) key: TrustedKey,
     /// Values that hash to the quote's digest; none where only the digest is known.
     pub(super) registers: Option<Registers>,
-    pub(super) log_replayed: bool,
+    /// Digests of the drivers that the log names, in the first quoted bank; none where there was no log to replay.
+    pub(super) drivers: Option<Vec<Vec<u8>>>,
     pub(super) boot_judged: bool,
+    /// The policy's line, for what is judged later.
+    drivers_allowed: Line<bool>,
 }
 
 impl Verified {
@@ -73,7 +80,9 @@ impl Verified {
     ///
     /// A [`Refusal`] that names the first rule broken.
     pub fn judge_image(&self, event_log: &[u8], image: &Image<'_>) -> Result<(), Refusal> {
-        self.replayed(event_log, |log, bank, registers| boot::judge_image(log, bank, registers, image))
+        self.replayed(event_log, |log, bank, registers| {
+            boot::judge_image(log, bank, registers, image, &self.drivers_allowed)
+        })
     }
 
     /// Judges which document the booted image was given: rules P6 and P10, in every quoted bank. It means something where
@@ -133,8 +142,9 @@ pub fn verify(
     let registers = evidence.registers.map(|given| check_digest(&attest, signature.scheme, given)).transpose()?;
     check_expected(&attest, registers.as_ref(), expected)?;
 
-    let log_replayed = check_log(&attest, evidence.event_log, registers.as_ref(), boot, lines)?;
-    Ok(Verified { attest, key, registers, log_replayed, boot_judged: boot.is_some() })
+    let drivers = check_log(&attest, evidence.event_log, registers.as_ref(), boot, lines)?;
+    let drivers_allowed = lines.drivers_allowed.clone();
+    Ok(Verified { attest, key, registers, drivers, boot_judged: boot.is_some(), drivers_allowed })
 }
 
 /// Rule P4.
@@ -144,10 +154,7 @@ fn check_nonce(attest: &Attest, nonce: Option<&[u8]>, lines: &Tpm2Policy) -> Res
         Some(nonce) => {
             Rule::P4.require(!nonce.is_empty() && bool::from(attest.nonce.ct_eq(nonce)), "the quote has another nonce")
         }
-        None if lines.nonce_required.is => {
-            Err(Rule::P4
-                .refuse(format!("no nonce was expected; the policy refuses it: {}", lines.nonce_required.because)))
-        }
+        None if lines.nonce_required.is => Err(lines.nonce_required.refuse(Rule::P4, "no nonce was expected")),
         None => Ok(()),
     }
 }
@@ -156,15 +163,10 @@ fn check_nonce(attest: &Attest, nonce: Option<&[u8]>, lines: &Tpm2Policy) -> Res
 fn check_selection(attest: &Attest, lines: &Tpm2Policy) -> Result<(), Refusal> {
     for (bank, selected) in &attest.selections {
         if !lines.banks.is.iter().any(|name| name == bank.name()) {
-            return Err(Rule::P5.refuse(format!(
-                "the quote is over {}; the policy refuses it: {}",
-                bank.name(),
-                lines.banks.because
-            )));
+            return Err(lines.banks.refuse(Rule::P5, format!("the quote is over {}", bank.name())));
         }
         if let Some(missing) = lines.registers.is.iter().find(|index| !selected.contains(index)) {
-            let because = &lines.registers.because;
-            return Err(Rule::P5.refuse(format!("PCR {missing} is not quoted; the policy refuses it: {because}")));
+            return Err(lines.registers.refuse(Rule::P5, format!("PCR {missing} is not quoted")));
         }
     }
     Ok(())
@@ -201,22 +203,20 @@ fn check_expected(attest: &Attest, registers: Option<&Registers>, expected: &Exp
     expected.compare(&facts, Rule::P5)
 }
 
-/// Rules P6 to P10. Returns whether a log was replayed.
+/// Rules P6 to P10. Returns the drivers that a replayed log names; nothing without a log.
 fn check_log(
     attest: &Attest,
     event_log: Option<&[u8]>,
     registers: Option<&Registers>,
     boot: Option<&Boot<'_>>,
     lines: &Tpm2Policy,
-) -> Result<bool, Refusal> {
+) -> Result<Option<Vec<Vec<u8>>>, Refusal> {
     let Some(bytes) = event_log else {
         if lines.event_log.is == Demand::Required {
-            return Err(
-                Rule::P6.refuse(format!("no event log was given; the policy refuses it: {}", lines.event_log.because))
-            );
+            return Err(lines.event_log.refuse(Rule::P6, "no event log was given"));
         }
         Rule::P6.require(boot.is_none(), "what was booted cannot be judged without an event log")?;
-        return Ok(false);
+        return Ok(None);
     };
     let registers =
         registers.ok_or_else(|| Rule::P6.refuse("an event log means nothing without the register values"))?;
@@ -224,8 +224,8 @@ fn check_log(
     let log = boot::replay(bytes, &banks, registers)?;
     if let Some(expectation) = boot {
         for bank in &banks {
-            boot::judge(&log, *bank, registers, expectation)?;
+            boot::judge(&log, *bank, registers, expectation, &lines.drivers_allowed)?;
         }
     }
-    Ok(true)
+    Ok(Some(banks.first().map(|bank| boot::drivers(&log, *bank)).unwrap_or_default()))
 }

@@ -15,12 +15,15 @@ const MAX_EXTENSIONS: usize = 32;
 
 const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13]; // 2.5.29.19
 const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f]; // 2.5.29.15
-const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25]; // 2.5.29.37
+/// `ExtKeyUsage`, 2.5.29.37. Whoever has a purpose in mind reads it: [`verify_chain`] refuses a critical one as unknown.
+pub(crate) const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
 
 /// Bit of `KeyUsage`: signatures over data.
 pub(crate) const DIGITAL_SIGNATURE: u8 = 0x80;
 /// Bit of `KeyUsage`: signatures over certificates.
 pub(crate) const KEY_CERT_SIGN: u8 = 0x04;
+/// Bit of `KeyUsage`: signatures over revocation lists.
+pub(crate) const CRL_SIGN: u8 = 0x02;
 
 /// One extension, not interpreted.
 #[derive(Debug, Clone, Copy)]
@@ -125,6 +128,20 @@ impl<'a> Certificate<'a> {
         self.key_usage.is_none_or(|bits| bits & usage != 0)
     }
 
+    /// Whether the key may be used for one of these purposes: a certificate without the extension may be used for any, one
+    /// with it for what it lists, critical or not (RFC 5280 section 4.2.1.12). A malformed list allows nothing.
+    pub(crate) fn serves(&self, purposes: &[&[u8]]) -> bool {
+        let Some(value) = self.extension(EXTENDED_KEY_USAGE) else { return true };
+        let mut outer = Der::new(value);
+        let Some(mut list) = outer.nested(tag::SEQUENCE) else { return false };
+        let mut found = false;
+        while !list.is_empty() {
+            let Some(purpose) = list.content(tag::OID) else { return false };
+            found |= purposes.contains(&purpose);
+        }
+        found && outer.is_empty()
+    }
+
     /// Whether `issuer` signed this certificate. Names, dates and constraints are [`verify_chain`]'s.
     pub(crate) fn is_signed_by(&self, issuer: &PublicKey) -> bool {
         issuer.verifies(self.algorithm, self.tbs, self.signature)
@@ -222,8 +239,7 @@ pub(crate) fn verify_chain(chain: &[&Certificate<'_>], at: Time, known: &[&[u8]]
                 format!("certificate {} has expired: it was valid until {}", name(), certificate.not_after).into()
             );
         }
-        let interpreted =
-            |oid: &[u8]| [BASIC_CONSTRAINTS, KEY_USAGE, EXTENDED_KEY_USAGE].contains(&oid) || known.contains(&oid);
+        let interpreted = |oid: &[u8]| [BASIC_CONSTRAINTS, KEY_USAGE].contains(&oid) || known.contains(&oid);
         if certificate.extensions.iter().any(|extension| extension.critical && !interpreted(extension.oid)) {
             return Err(format!("certificate {} has an unknown critical extension", name()).into());
         }

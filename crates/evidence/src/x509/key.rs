@@ -6,10 +6,10 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::der::{Der, tag};
 
-const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01]; // 1.2.840.10045.2.1
-const PRIME256V1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]; // 1.2.840.10045.3.1.7
-const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22]; // 1.3.132.0.34
-const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]; // 1.2.840.10045.4.3.2
+pub(super) const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01]; // 1.2.840.10045.2.1
+pub(super) const PRIME256V1: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07]; // 1.2.840.10045.3.1.7
+pub(super) const SECP384R1: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22]; // 1.3.132.0.34
+pub(super) const ECDSA_SHA256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02]; // 1.2.840.10045.4.3.2
 const ECDSA_SHA384: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03]; // 1.2.840.10045.4.3.3
 const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01]; // 1.2.840.113549.1.1.1
 const MGF1: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x08]; // 1.2.840.113549.1.1.8
@@ -189,5 +189,37 @@ impl PublicKey {
     pub(crate) fn verifies_p384_raw(&self, message: &[u8], signature: &[u8; 96]) -> bool {
         let Self::P384(key) = self else { return false };
         p384::ecdsa::Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `SubjectPublicKeyInfo` of a curve, with the uncompressed point of these coordinates.
+    fn spki(curve: &[u8], coordinates: &[u8]) -> Vec<u8> {
+        let tlv = |tag: u8, content: &[u8]| [&[tag, content.len() as u8], content].concat();
+        let algorithm = tlv(0x30, &[tlv(0x06, EC_PUBLIC_KEY), tlv(0x06, curve)].concat());
+        tlv(0x30, &[algorithm, tlv(0x03, &[&[0, 4], coordinates].concat())].concat())
+    }
+
+    #[test]
+    fn a_point_is_on_its_curve_and_not_zero() {
+        let p256 = p256::ecdsa::SigningKey::from_slice(&[7; 32]).unwrap().verifying_key().to_encoded_point(false);
+        let p384 = p384::ecdsa::SigningKey::from_slice(&[7; 48]).unwrap().verifying_key().to_encoded_point(false);
+        for (curve, point) in [(PRIME256V1, p256.as_bytes()), (SECP384R1, p384.as_bytes())] {
+            let coordinates = &point[1..];
+            assert!(PublicKey::from_spki(&spki(curve, coordinates)).is_some());
+            let mut beside = coordinates.to_vec();
+            *beside.last_mut().unwrap() ^= 1;
+            for wrong in [beside, vec![0; coordinates.len()], vec![0xff; coordinates.len()]] {
+                assert!(PublicKey::from_spki(&spki(curve, &wrong)).is_none());
+                if let Ok(wrong) = <&[u8; 64]>::try_from(wrong.as_slice()) {
+                    assert!(PublicKey::from_p256(wrong).is_none());
+                }
+            }
+        }
+        assert!(PublicKey::from_spki(&spki(SECP384R1, &p256.as_bytes()[1..])).is_none(), "another curve");
+        assert!(PublicKey::from_p256(p256.as_bytes()[1..].try_into().unwrap()).is_some());
     }
 }

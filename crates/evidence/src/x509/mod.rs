@@ -7,10 +7,14 @@
 mod certificate;
 mod der;
 mod key;
+#[cfg(test)]
+pub(crate) mod made;
 mod pem;
 mod revocation;
 
-pub(crate) use certificate::{Certificate, DIGITAL_SIGNATURE, verify_chain};
+#[cfg(test)]
+pub(crate) use certificate::{CRL_SIGN, KEY_CERT_SIGN};
+pub(crate) use certificate::{Certificate, DIGITAL_SIGNATURE, EXTENDED_KEY_USAGE, verify_chain};
 pub(crate) use der::{Der, tag};
 pub(crate) use key::{PublicKey, SignatureAlgorithm};
 pub(crate) use pem::{certificates_from, decode_one, pem_blocks};

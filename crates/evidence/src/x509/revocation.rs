@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::{
-    certificate::{Certificate, extensions, time},
+    certificate::{CRL_SIGN, Certificate, extensions, time},
     der::{Der, tag},
     key::SignatureAlgorithm,
 };
@@ -67,6 +67,9 @@ impl<'a> RevocationList<'a> {
     pub(crate) fn verify(&self, issuer: &Certificate<'_>, at: Time) -> Result<(), Cow<'static, str>> {
         if self.issuer != issuer.subject {
             return Err("the revocation list is another authority's".into());
+        }
+        if !issuer.may(CRL_SIGN) {
+            return Err("the authority may not sign revocation lists".into());
         }
         if !issuer.key.verifies(self.algorithm, self.tbs, self.signature) {
             return Err("the revocation list is not signed by its authority".into());

@@ -93,3 +93,20 @@ pub fn policy_for(text: &str) -> Policy {
         other => panic!("no policy says {other:?}"),
     }
 }
+
+/// `order - number`, big-endian.
+pub fn negated(order: &[u8], number: &[u8]) -> Vec<u8> {
+    let mut borrow = 0;
+    let mut digits: Vec<u8> = order
+        .iter()
+        .zip(number)
+        .rev()
+        .map(|(order, number)| {
+            let difference = i16::from(*order) - i16::from(*number) - borrow;
+            borrow = i16::from(difference < 0);
+            u8::try_from(difference + 256 * borrow).unwrap()
+        })
+        .collect();
+    digits.reverse();
+    digits
+}

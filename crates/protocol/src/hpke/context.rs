@@ -9,7 +9,7 @@ use ::hpke::{Deserializable, Kem as KemTrait, OpModeR, OpModeS, Serializable};
 
 use zeroize::Zeroize as _;
 
-use super::key::{self, PublicKey, SecretKey};
+use super::key::{self, Expanded, PublicKey, SecretKey};
 use super::suite::{Aead, Kem, Suite};
 use super::{Undecryptable, Unsealable, Wiped};
 
@@ -44,13 +44,15 @@ pub fn send(
 /// # Errors
 /// [`Undecryptable`] where `enc` is no encapsulated key, or leads to a shared secret of zeros.
 pub fn receive(aead: Aead, key: &SecretKey, enc: &[u8], info: &[u8]) -> Result<Receiver, Undecryptable> {
-    match (key.kem(), aead) {
-        (Kem::X25519, Aead::Aes128Gcm) => receive_with::<AesGcm128, X25519HkdfSha256>(key, enc, info),
-        (Kem::X25519, Aead::Aes256Gcm) => receive_with::<AesGcm256, X25519HkdfSha256>(key, enc, info),
-        (Kem::X25519, Aead::ChaCha20Poly1305) => receive_with::<ChaCha20Poly1305, X25519HkdfSha256>(key, enc, info),
-        (Kem::XWing, Aead::Aes128Gcm) => receive_with::<AesGcm128, XWing>(key, enc, info),
-        (Kem::XWing, Aead::Aes256Gcm) => receive_with::<AesGcm256, XWing>(key, enc, info),
-        (Kem::XWing, Aead::ChaCha20Poly1305) => receive_with::<ChaCha20Poly1305, XWing>(key, enc, info),
+    match (key.expanded(), aead) {
+        (Expanded::X25519(key), Aead::Aes128Gcm) => receive_with::<AesGcm128, X25519HkdfSha256>(key, enc, info),
+        (Expanded::X25519(key), Aead::Aes256Gcm) => receive_with::<AesGcm256, X25519HkdfSha256>(key, enc, info),
+        (Expanded::X25519(key), Aead::ChaCha20Poly1305) => {
+            receive_with::<ChaCha20Poly1305, X25519HkdfSha256>(key, enc, info)
+        }
+        (Expanded::XWing(key), Aead::Aes128Gcm) => receive_with::<AesGcm128, XWing>(key, enc, info),
+        (Expanded::XWing(key), Aead::Aes256Gcm) => receive_with::<AesGcm256, XWing>(key, enc, info),
+        (Expanded::XWing(key), Aead::ChaCha20Poly1305) => receive_with::<ChaCha20Poly1305, XWing>(key, enc, info),
     }
 }
 
@@ -135,14 +137,17 @@ where
     Ok((enc.to_bytes().to_vec(), Sender(Box::new(context))))
 }
 
-fn receive_with<A: AeadTrait, K: KemTrait>(key: &SecretKey, enc: &[u8], info: &[u8]) -> Result<Receiver, Undecryptable>
+fn receive_with<A: AeadTrait, K: KemTrait>(
+    key: &K::PrivateKey,
+    enc: &[u8],
+    info: &[u8],
+) -> Result<Receiver, Undecryptable>
 where
     AeadCtxR<A, HkdfSha256, K>: Open + Send + Sync + 'static,
 {
-    let key = key.parse::<K>().map_err(|_| Undecryptable)?;
     let enc = K::EncappedKey::from_bytes(enc).map_err(|_| Undecryptable)?;
     let context =
-        ::hpke::setup_receiver::<A, HkdfSha256, K>(&OpModeR::Base, &key, &enc, info).map_err(|_| Undecryptable)?;
+        ::hpke::setup_receiver::<A, HkdfSha256, K>(&OpModeR::Base, key, &enc, info).map_err(|_| Undecryptable)?;
     Ok(Receiver(Box::new(context)))
 }
 

@@ -4,7 +4,6 @@ use std::fmt;
 
 use ::hpke::kem::{X25519HkdfSha256, XWing};
 use ::hpke::{Deserializable, Kem as KemTrait, Serializable};
-use zeroize::Zeroizing;
 
 use super::suite::Kem;
 
@@ -56,61 +55,79 @@ pub(super) fn parse<K: KemTrait>(bytes: &[u8]) -> Result<K::PublicKey, NotAKey> 
     K::PublicKey::from_bytes(bytes).map_err(|_| NotAKey)
 }
 
-/// A secret key. It lives in one box, is wiped on drop, and is never printed.
-pub struct SecretKey {
-    kem: Kem,
-    bytes: Box<Zeroizing<[u8; 32]>>,
+/// A secret key. It lives in one box, is wiped on drop, and is never printed. It is kept as its mechanism computes with it: to
+/// expand X-Wing's 32 bytes takes as long as to decapsulate.
+pub struct SecretKey(Expanded);
+
+/// A private key of either mechanism. The crates wipe it when it is dropped.
+pub(super) enum Expanded {
+    X25519(Box<<X25519HkdfSha256 as KemTrait>::PrivateKey>),
+    XWing(Box<<XWing as KemTrait>::PrivateKey>),
 }
 
 impl SecretKey {
     /// Derives the key pair of 32 uniformly random bytes (`DeriveKeyPair` of RFC 9180 section 7.1.3).
     #[must_use]
     pub fn derive(kem: Kem, material: &[u8; 32]) -> Self {
+        Self(match kem {
+            Kem::X25519 => {
+                Expanded::X25519(boxed::<X25519HkdfSha256>(&mut X25519HkdfSha256::derive_keypair(material).0))
+            }
+            Kem::XWing => Expanded::XWing(boxed::<XWing>(&mut XWing::derive_keypair(material).0)),
+        })
+    }
+
+    /// Reads the serialised form (`DeserializePrivateKey`).
+    ///
+    /// # Errors
+    /// [`NotAKey`], which no 32 bytes are for these mechanisms.
+    pub fn from_bytes(kem: Kem, bytes: &[u8; 32]) -> Result<Self, NotAKey> {
         match kem {
-            Kem::X25519 => Self::of::<X25519HkdfSha256>(kem, &X25519HkdfSha256::derive_keypair(material).0),
-            Kem::XWing => Self::of::<XWing>(kem, &XWing::derive_keypair(material).0),
+            Kem::X25519 => read::<X25519HkdfSha256>(bytes).map(Expanded::X25519),
+            Kem::XWing => read::<XWing>(bytes).map(Expanded::XWing),
         }
-    }
-
-    /// Reads the serialised form (`DeserializePrivateKey`); every 32 bytes are a key.
-    #[must_use]
-    pub fn from_bytes(kem: Kem, bytes: &[u8; 32]) -> Self {
-        Self { kem, bytes: Box::new(Zeroizing::new(*bytes)) }
-    }
-
-    fn of<K: KemTrait>(kem: Kem, key: &K::PrivateKey) -> Self {
-        let mut bytes = Box::new(Zeroizing::new([0; 32]));
-        // both mechanisms have private keys of 32 bytes, which the tests hold
-        key.write_exact(bytes.as_mut_slice());
-        Self { kem, bytes }
+        .map(Self)
     }
 
     /// Its mechanism.
     #[must_use]
-    pub const fn kem(&self) -> Kem {
-        self.kem
+    pub fn kem(&self) -> Kem {
+        match self.expanded() {
+            Expanded::X25519(_) => Kem::X25519,
+            Expanded::XWing(_) => Kem::XWing,
+        }
     }
 
     /// The public half.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        let bytes = match self.kem {
-            Kem::X25519 => {
-                self.parse::<X25519HkdfSha256>().map(|key| X25519HkdfSha256::sk_to_pk(&key).to_bytes().to_vec())
-            }
-            Kem::XWing => self.parse::<XWing>().map(|key| XWing::sk_to_pk(&key).to_bytes().to_vec()),
+        let bytes = match self.expanded() {
+            Expanded::X25519(key) => X25519HkdfSha256::sk_to_pk(key).to_bytes().to_vec(),
+            Expanded::XWing(key) => XWing::sk_to_pk(key).to_bytes().to_vec(),
         };
-        PublicKey { kem: self.kem, bytes: bytes.unwrap_or_default() }
+        PublicKey { kem: self.kem(), bytes }
     }
 
-    pub(super) fn parse<K: KemTrait>(&self) -> Result<K::PrivateKey, NotAKey> {
-        K::PrivateKey::from_bytes(self.bytes.as_slice()).map_err(|_| NotAKey)
+    pub(super) fn expanded(&self) -> &Expanded {
+        &self.0
     }
+}
+
+/// Puts a key into a box in exchange for one that is nobody's. A key that is moved leaves a copy where it was, which is never wiped;
+/// what is exchanged is wiped when it is dropped there.
+fn boxed<K: KemTrait>(key: &mut K::PrivateKey) -> Box<K::PrivateKey> {
+    let mut place = Box::new(K::derive_keypair(&[0; 32]).0);
+    std::mem::swap(&mut *place, key);
+    place
+}
+
+fn read<K: KemTrait>(bytes: &[u8; 32]) -> Result<Box<K::PrivateKey>, NotAKey> {
+    K::PrivateKey::from_bytes(bytes).as_mut().map(boxed::<K>).map_err(|_| NotAKey)
 }
 
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SecretKey({:?})", self.kem)
+        write!(f, "SecretKey({:?})", self.kem())
     }
 }
 
@@ -138,6 +155,6 @@ mod tests {
 
     #[test]
     fn a_secret_key_is_never_printed() {
-        assert_eq!(format!("{:?}", SecretKey::from_bytes(Kem::X25519, &[0xab; 32])), "SecretKey(X25519)");
+        assert_eq!(format!("{:?}", SecretKey::derive(Kem::X25519, &[0xab; 32])), "SecretKey(X25519)");
     }
 }

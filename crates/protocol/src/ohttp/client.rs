@@ -67,6 +67,37 @@ pub fn seal_request(
     Ok((message, PendingAnswer(pending)))
 }
 
+/// A chunked request before its content: the key is encapsulated, which is what takes time, and nothing else is known. It is good
+/// for one request.
+pub struct Prepared {
+    message: Vec<u8>,
+    pending: Pending,
+}
+
+impl Prepared {
+    /// Encapsulates a fresh key to the configuration's.
+    ///
+    /// # Errors
+    /// [`Unsealable`] for a key of low order.
+    pub fn new(config: &KeyConfig, aead: Aead, rng: &mut impl CryptoRng) -> Result<Self, Unsealable> {
+        let (message, pending) = begin(config, aead, &CHUNKED, rng)?;
+        Ok(Self { message, pending })
+    }
+
+    /// Encapsulates a request (Binary HTTP) in chunks, the last of which is marked.
+    ///
+    /// # Errors
+    /// [`Unsealable`] for a request longer than the cipher allows.
+    pub fn seal(self, request: &[u8]) -> Result<(Vec<u8>, ChunkOpener), Unsealable> {
+        let Self { mut message, mut pending } = self;
+        pieces(request, |piece, last| {
+            put_length(piece.len(), last, &mut message);
+            pending.sender.seal_into(if last { FINAL } else { b"" }, piece, &mut message)
+        })?;
+        Ok((message, ChunkOpener { pending, nonce: Vec::new(), key: None, frames: Frames::new() }))
+    }
+}
+
 /// Encapsulates a request (Binary HTTP) in chunks, the last of which is marked.
 ///
 /// # Errors
@@ -77,12 +108,7 @@ pub fn seal_chunked_request(
     request: &[u8],
     rng: &mut impl CryptoRng,
 ) -> Result<(Vec<u8>, ChunkOpener), Unsealable> {
-    let (mut message, mut pending) = begin(config, aead, &CHUNKED, rng)?;
-    pieces(request, |piece, last| {
-        put_length(piece.len(), last, &mut message);
-        pending.sender.seal_into(if last { FINAL } else { b"" }, piece, &mut message)
-    })?;
-    Ok((message, ChunkOpener { pending, nonce: Vec::new(), key: None, frames: Frames::new() }))
+    Prepared::new(config, aead, rng)?.seal(request)
 }
 
 fn begin(

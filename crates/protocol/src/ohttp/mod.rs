@@ -12,7 +12,7 @@ mod config;
 mod gateway;
 
 pub use chunks::{ChunkSealer, MAX_CHUNK};
-pub use client::{AnswerError, ChunkOpener, PendingAnswer, seal_chunked_request, seal_request};
+pub use client::{AnswerError, ChunkOpener, PendingAnswer, Prepared, seal_chunked_request, seal_request};
 pub use config::{ConfigError, KeyConfig, decode_list, encode_list};
 pub use gateway::{ChunkedReply, GatewayKey, Opened, Reply, open_chunked_request, open_request};
 

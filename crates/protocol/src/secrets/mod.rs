@@ -4,6 +4,8 @@
 
 mod change;
 mod message;
+mod sealed;
 
 pub use change::{Change, ChangeError, MAX_NAMES, MAX_VALUE};
 pub use message::{MAX_MESSAGE, OperatorKey, SecretsKey, open, seal};
+pub use sealed::{Kept, MAX_SEALED, Unopenable, keep, restore};

@@ -24,6 +24,8 @@ pub(super) enum Authorization {
     None,
     /// With the empty password, which is what registers, hierarchies and our keys have.
     Empty,
+    /// With a policy session, which stays open.
+    Policy(TpmHandle),
 }
 
 /// Sends a command and reads its answer as a structure.
@@ -54,6 +56,7 @@ pub(super) fn send(
     match authorization {
         Authorization::None => tpm_marshal_command(command, TpmSt::NoSessions, &[], &mut writer),
         Authorization::Empty => tpm_marshal_command(command, TpmSt::Sessions, &[empty_password()], &mut writer),
+        Authorization::Policy(session) => tpm_marshal_command(command, TpmSt::Sessions, &[by(session)], &mut writer),
     }
     .map_err(malformed)?;
     for attempt in 1.. {
@@ -73,10 +76,15 @@ pub(super) fn send(
 
 /// A password session without a password.
 fn empty_password() -> TpmsAuthCommand {
+    TpmsAuthCommand { session_attributes: TpmaSession::empty(), ..by(TpmHandle::new(TpmRh::Pw.value())) }
+}
+
+/// A session that authorises without a value of its own, and stays open.
+fn by(session_handle: TpmHandle) -> TpmsAuthCommand {
     TpmsAuthCommand {
-        session_handle: TpmHandle::new(TpmRh::Pw.value()),
+        session_handle,
         nonce: Tpm2bNonce::default(),
-        session_attributes: TpmaSession::empty(),
+        session_attributes: TpmaSession::CONTINUE_SESSION,
         hmac: Tpm2bAuth::default(),
     }
 }

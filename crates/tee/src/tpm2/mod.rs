@@ -1,4 +1,5 @@
-//! TPM 2.0: the document measured into PCR 12, quotes by a restricted key, the firmware's event log.
+//! TPM 2.0: the document measured into PCR 12, a secret that only these registers give, quotes by a restricted key, the
+//! firmware's event log.
 //!
 //! Source: TCG, "TPM 2.0 Library", parts 2 and 3; TCG, "PC Client Platform Firmware Profile".
 
@@ -7,21 +8,23 @@ mod device;
 mod error;
 mod key;
 mod registers;
+mod secret;
 mod spki;
 mod storage;
 
 pub use device::{Device, Transport};
 pub use error::TpmError;
 pub use registers::{DOCUMENT_REGISTER, QUOTED, Values, digest, extended_once, is_quoted};
+pub use secret::{LABEL, LAST, LAST_REGISTER, SEALED_TO};
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use sha2::{Digest as _, Sha256};
 use tpm2_protocol::TpmUnmarshal as _;
 use tpm2_protocol::data::{Tpm2bData, TpmsAttest, TpmtSigScheme, TpmtSignature, TpmuAttest};
 use tpm2_protocol::frame::TpmQuoteCommand;
 
-use crate::{Bank, Binding, Evidence, Origin, Platform, ReportData, Tee, TeeError, Tpm2Evidence};
+use crate::{Bank, Binding, Evidence, Origin, Platform, ReportData, Secret, Tee, TeeError, Tpm2Evidence};
 use command::Authorization;
 use key::AttestationKey;
 
@@ -35,6 +38,7 @@ pub struct Tpm2 {
     banks: Vec<Bank>,
     key: AttestationKey,
     event_log: Vec<u8>,
+    secret: OnceLock<Result<Secret, TeeError>>,
 }
 
 /// What a quote binds of the caller's 64 bytes: their SHA-256, because not every TPM takes more than 50 bytes.
@@ -52,7 +56,7 @@ impl Tpm2 {
         let mut transport: Box<dyn Transport> = Box::new(transport);
         let banks = registers::banks(&mut *transport)?;
         let key = key::make(&mut *transport)?;
-        Ok(Self { transport: Mutex::new(transport), banks, key, event_log })
+        Ok(Self { transport: Mutex::new(transport), banks, key, event_log, secret: OnceLock::new() })
     }
 
     /// Banks with SHA-2 that are switched on.
@@ -155,10 +159,21 @@ impl Tee for Tpm2 {
     fn bind(&self, document: &[u8], _: Origin) -> Result<Binding, TeeError> {
         let mut transport = self.transport.lock().unwrap_or_else(PoisonError::into_inner);
         registers::measure(&mut **transport, &self.banks, document)?;
+        // Only now, because the secret is the document's too. A TPM that gives none serves all the same.
+        let secret = secret::take(&mut **transport, &self.banks);
+        let _ = self.secret.set(secret.map_err(TeeError::from));
         Ok(Binding::Pcr12)
     }
 
     fn evidence(&self, report_data: &ReportData) -> Result<Evidence, TeeError> {
         Ok(Evidence::Tpm2(self.quote(report_data)?))
+    }
+
+    fn derived_secret(&self) -> Option<&Secret> {
+        self.secret.get()?.as_ref().ok()
+    }
+
+    fn withheld_secret(&self) -> Option<&TeeError> {
+        self.secret.get()?.as_ref().err()
     }
 }

@@ -130,8 +130,13 @@ pub(super) fn read(transport: &mut dyn Transport, banks: &[Bank], registers: &[u
     Err(TpmError::malformed(NAME, "registers that never come"))
 }
 
-/// Extends the document's register in all these banks at once.
-pub(super) fn extend(transport: &mut dyn Transport, banks: &[Bank], bytes: &[u8]) -> Result<(), TpmError> {
+/// Extends a register with these bytes' digests, in all these banks at once.
+pub(super) fn extend(
+    transport: &mut dyn Transport,
+    banks: &[Bank],
+    register: u8,
+    bytes: &[u8],
+) -> Result<(), TpmError> {
     const NAME: &str = "PCR_Extend";
     let malformed = |error: tpm2_protocol::TpmError| TpmError::malformed(NAME, format_args!("{error:?}"));
     let mut digests = TpmlDigestValues::new();
@@ -139,7 +144,7 @@ pub(super) fn extend(transport: &mut dyn Transport, banks: &[Bank], bytes: &[u8]
         let value = digest(*bank, bytes).as_slice().try_into().map_err(malformed)?;
         digests.try_push(TpmtHa { hash_alg: algorithm(*bank), digest: TpmuHa::Digest(value) }).map_err(malformed)?;
     }
-    let command = TpmPcrExtendCommand { handles: [TpmHandle::new(u32::from(DOCUMENT_REGISTER))], digests };
+    let command = TpmPcrExtendCommand { handles: [TpmHandle::new(u32::from(register))], digests };
     run::<TpmPcrExtendResponse>(transport, NAME, &command, Authorization::Empty).map(drop)
 }
 
@@ -151,7 +156,7 @@ pub(super) fn measure(transport: &mut dyn Transport, banks: &[Bank], document: &
             return Err(TpmError::Measured { bank: bank.name() });
         }
     }
-    extend(transport, banks, document)?;
+    extend(transport, banks, DOCUMENT_REGISTER, document)?;
     for (bank, values) in read(transport, banks, &[DOCUMENT_REGISTER])? {
         if values.get(&DOCUMENT_REGISTER) != Some(&extended_once(bank, document)) {
             return Err(TpmError::NotMeasured { bank: bank.name() });

@@ -17,6 +17,7 @@ fn machine() -> Machine {
         model: "/models/tiny.gguf".into(),
         document: Some("config.toml".into()),
         endorsements: None,
+        sealed: None,
         network: Network { host_port: 18443, guest_port: 8443, fixed: None },
         attack: Attack::default(),
     }
@@ -156,6 +157,13 @@ fn endorsements_go_in_beside_the_document() {
     assert!(!lines(&machine()).contains("opt/lethe/endorsements"));
     let with = lines(&Machine { endorsements: Some("/e,1.json".into()), ..machine() });
     assert!(with.contains("-fw_cfg name=opt/lethe/endorsements,file=/e,,1.json\n"), "{with}");
+}
+
+#[test]
+fn sealed_secrets_go_in_beside_the_document() {
+    assert!(!lines(&machine()).contains("opt/lethe/sealed"));
+    let with = lines(&Machine { sealed: Some("/s,1".into()), ..machine() });
+    assert!(with.contains("-fw_cfg name=opt/lethe/sealed,file=/s,,1\n"), "{with}");
 }
 
 #[test]
