@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use lethe_tests::machine::{Machine, TPM};
 use lethe_tests::{document, program};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 
 const LABELS: [&str; 6] = ["hardware", "image", "configuration", "model", "keys", "freshness"];
@@ -74,9 +75,11 @@ fn a_live_machine_is_accepted_and_nothing_else_in_its_place() {
         path
     };
     let model = program::tiny_model();
-    let toml = document::for_model(&model, "").into_bytes();
-    let machine = Machine::boot_with("verify", &model, &toml, &TPM);
     let manifest = program::root().join("out/lethe.manifest.json");
+    let text = std::fs::read(&manifest).expect("a manifest");
+    let named = format!("[image]\nmanifest_sha256 = \"{}\"\n", hex::encode(Sha256::digest(&text)));
+    let toml = document::for_model(&model, &named).into_bytes();
+    let machine = Machine::boot_with("verify", &model, &toml, &TPM);
     let ak = machine.ak.clone().expect("a machine with a TPM has a file with its key");
     let named = Named { url: &machine.url, manifest, ak, document: file("lethe.toml", &toml) };
 
@@ -85,6 +88,12 @@ fn a_live_machine_is_accepted_and_nothing_else_in_its_place() {
     let (status, report) = named.verify(&[&machine.url, "--save", bundle]);
     assert_eq!(status, Some(0), "{report:#}\n{}", machine.log());
     assert_eq!(labels(&report, "accepted"), LABELS);
+    let bundled = || serde_json::from_slice(&std::fs::read(bundle).expect("a bundle")).expect("JSON");
+    let missing = &inner(&bundled())["attestation"]["evidence"]["missing"];
+    assert!(!missing.to_string().contains("image_manifest"), "the document names it: {missing}");
+    // The same image, and a manifest that the document does not name.
+    let other = file("spaced.manifest.json", &[text.as_slice(), b"\n"].concat());
+    refused(named.with(|named| named.manifest = other).live(), &["image"]);
     let nonce = report["nonce"].as_str().expect("a nonce").to_owned();
 
     // The same report once more, from the file: to whoever sent the nonce, and to whoever sent another.
@@ -94,8 +103,7 @@ fn a_live_machine_is_accepted_and_nothing_else_in_its_place() {
     // Another document, another image, another TPM.
     let other = file("other.toml", &[toml.as_slice(), b"\n"].concat());
     refused(named.with(|named| named.document = other).live(), &["configuration"]);
-    let mut image: Value =
-        serde_json::from_slice(&std::fs::read(&named.manifest).expect("a manifest")).expect("JSON of a manifest");
+    let mut image: Value = serde_json::from_slice(&text).expect("JSON of a manifest");
     image["authenticode"]["sha384"] = "11".repeat(48).into();
     let other = file("other.manifest.json", image.to_string().as_bytes());
     refused(named.with(|named| named.manifest = other).live(), &["image"]);

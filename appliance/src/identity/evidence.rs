@@ -34,6 +34,9 @@ pub(super) fn json(identity: &Identity, evidence: &Evidence) -> Value {
     if *evidence != Evidence::None {
         put("document", identity.shown.document.as_str().into());
         put("document_binding", identity.shown.binding.name().into());
+        if let Some(digest) = identity.image_manifest {
+            put("image_manifest_sha256", hex::encode(digest).into());
+        }
     }
     match evidence {
         Evidence::None => {}
@@ -44,7 +47,7 @@ pub(super) fn json(identity: &Identity, evidence: &Evidence) -> Value {
     if let Some(endorsements) = &identity.shown.endorsements {
         put("endorsements", endorsements.as_str().into());
     }
-    put("missing", missing(evidence, identity.shown.endorsements.is_some()).into());
+    put("missing", missing(evidence, identity.shown.endorsements.is_some(), identity.image_manifest.is_some()).into());
     Value::Object(members)
 }
 
@@ -66,7 +69,7 @@ pub(super) fn measurement(evidence: &Evidence) -> Option<String> {
 
 /// What a verifier may need and has to find elsewhere. Endorsements of the operator's are taken for what they should be: only a verifier
 /// reads them.
-fn missing(evidence: &Evidence, endorsed: bool) -> Vec<&'static str> {
+fn missing(evidence: &Evidence, endorsed: bool, names_manifest: bool) -> Vec<&'static str> {
     let mut missing = match evidence {
         Evidence::None => return vec!["hardware_evidence"],
         Evidence::Tpm2(evidence) => vec![
@@ -78,8 +81,8 @@ fn missing(evidence: &Evidence, endorsed: bool) -> Vec<&'static str> {
         }
         Evidence::Tdx(evidence) => vec![("tdx.event_log", evidence.event_log.is_none()), ("tdx.collateral", !endorsed)],
     };
-    // an image cannot hold its own digest; its manifest is published beside it
-    missing.push(("image_manifest", true));
+    // no image holds its own manifest: only a document beside it can name that
+    missing.push(("image_manifest", !names_manifest));
     missing.into_iter().filter_map(|(name, absent)| absent.then_some(name)).collect()
 }
 
@@ -173,6 +176,19 @@ mod tests {
             assert_eq!(of_tdx(&quote[..end - 1]), None, "one byte short");
         }
         assert_eq!((of_tdx(&[]), of_tdx(&[4, 0])), (None, None));
+    }
+
+    #[test]
+    fn what_is_not_there_is_listed_and_nothing_else() {
+        let tdx = |event_log| Evidence::Tdx(TdxEvidence { quote: Vec::new(), event_log });
+        assert_eq!(missing(&tdx(None), false, false), ["tdx.event_log", "tdx.collateral", "image_manifest"]);
+        assert_eq!(missing(&tdx(Some(Vec::new())), true, true), [""; 0]);
+        assert_eq!(missing(&tdx(Some(Vec::new())), true, false), ["image_manifest"]);
+        let snp = |certificates| Evidence::SevSnp(SevSnpEvidence { report: Vec::new(), certificates });
+        assert_eq!(missing(&snp(None), false, true), ["sev_snp.certificates", "sev_snp.crl"]);
+        assert_eq!(missing(&snp(Some(Vec::new())), false, true), ["sev_snp.crl"]);
+        assert_eq!(missing(&snp(None), true, true), [""; 0]);
+        assert_eq!(missing(&Evidence::None, true, true), ["hardware_evidence"]);
     }
 
     #[test]

@@ -76,6 +76,8 @@ pub struct Identity {
     boot: PerBoot,
     origin: Origin,
     model: (String, [u8; 32]),
+    /// SHA-256 of the manifest of the image that the document is for, where it names one.
+    image_manifest: Option<[u8; 32]>,
     shown: Shown,
     wires: Wires,
     measurement: OnceLock<Option<String>>,
@@ -163,6 +165,7 @@ impl Identity {
             boot,
             origin,
             model,
+            image_manifest: document.image.manifest_sha256.map(|digest| digest.0),
             shown,
             wires,
             measurement: OnceLock::new(),

@@ -127,6 +127,24 @@ mod tests {
     }
 
     #[test]
+    fn the_manifest_that_the_document_names_is_in_the_evidence() {
+        let mut document = document();
+        document.image.manifest_sha256 = Some(deployment::ManifestDigest([0xcd; 32]));
+        let named = Identity::establish(&document, ORIGIN).expect("identity");
+        document.image.manifest_sha256 = None;
+        let unnamed = Identity::establish(&document, ORIGIN).expect("identity");
+        let found = Evidence::Tdx(tee::TdxEvidence { quote: Vec::new(), event_log: None });
+        let (with, without) =
+            (super::super::evidence::json(&named, &found), super::super::evidence::json(&unnamed, &found));
+        assert_eq!(with["image_manifest_sha256"], "cd".repeat(32));
+        assert!(!with["missing"].to_string().contains("image_manifest"));
+        assert_eq!(without.get("image_manifest_sha256"), None);
+        assert!(without["missing"].to_string().contains("image_manifest"));
+        let program = super::super::evidence::json(&named, &Evidence::None);
+        assert_eq!(program.get("image_manifest_sha256"), None, "no image runs in host mode");
+    }
+
+    #[test]
     fn the_report_without_a_nonce_is_made_once_an_epoch_and_the_one_with_a_nonce_each_time() {
         let (identity, start) = short();
         assert_eq!(identity.report_made(), None, "nobody has asked");

@@ -105,6 +105,16 @@ async fn an_answer_streams_as_sealed_events_with_the_sizes_of_buckets() {
     }
 }
 
+/// What an answer in one body opens to: the receipt, and the answer.
+fn opened_body(mut opener: AnswerOpener, reply: &Reply) -> (String, String) {
+    let content = opener.open(&reply.body).expect("one sealed object");
+    assert!(opener.is_complete(), "and the last");
+    let content = std::str::from_utf8(&content).expect("UTF-8");
+    let (receipt, answer) = content.split_once('\n').expect("two parts");
+    assert_eq!(receipt.len(), 4096, "receipts have one size, and so has none");
+    (receipt.to_owned(), answer.to_owned())
+}
+
 #[tokio::test]
 async fn an_answer_in_one_piece_is_one_event_or_one_body() {
     let server = Server::start(served());
@@ -116,17 +126,16 @@ async fn an_answer_in_one_piece_is_one_event_or_one_body() {
     let server = Server::start(Setup { wires, ..Setup::default() });
     for stream in [false, true] {
         let body = chat(&json!({"stream": stream}));
-        let (message, mut opener) = sealed(&page(&server).await.current, &body, &rid(), now());
+        let (message, opener) = sealed(&page(&server).await.current, &body, &rid(), now());
         let reply = send(&server, &message).await;
         assert_eq!(reply.header("content-type"), "application/json");
-        let [answer, receipt]: [Value; 2] = serde_json::from_slice(&reply.body).expect("two events");
-        let content = opener.open(answer.to_string().as_bytes()).expect("opened");
-        assert!(!opener.is_complete());
-        assert_eq!(content.starts_with(b"data: "), stream);
-        let receipt = opener.open(receipt.to_string().as_bytes()).expect("opened");
-        assert!(opener.is_complete());
-        let receipt = Verified::check(&receipt, &server.identity.published().keyset).expect("a receipt");
-        assert_eq!(receipt.check_exchange(Sha256Digest::of(body.as_bytes()), Sha256Digest::of(&content)), Ok(()));
+        let (receipt, content) = opened_body(opener, &reply);
+        assert_eq!(content.starts_with("data: "), stream);
+        let receipt = Verified::check(receipt.as_bytes(), &server.identity.published().keyset).expect("a receipt");
+        let digest = Sha256Digest::of(content.as_bytes());
+        assert_eq!(receipt.check_exchange(Sha256Digest::of(body.as_bytes()), digest), Ok(()));
+        let cut = Sha256Digest::of(&content.as_bytes()[1..]);
+        assert!(receipt.check_exchange(Sha256Digest::of(body.as_bytes()), cut).is_err(), "byte for byte");
     }
 }
 
@@ -167,7 +176,7 @@ async fn nothing_outside_tells_what_is_inside() {
         // an answer, a streamed one, and refusals, which all have receipts of their own
         for body in [chat(&json!({})), chat(&json!({"stream": true})), chat(&json!({"model": "other"})), "{".to_owned()]
         {
-            let (message, mut opener) = sealed(&key, &body, &rid(), now());
+            let (message, opener) = sealed(&key, &body, &rid(), now());
             let mut request = post("/api/chat", message.to_json());
             let bearer = HeaderValue::from_str(&format!("Bearer {}", *good)).expect("a value");
             request.headers_mut().insert(AUTHORIZATION, bearer);
@@ -185,10 +194,7 @@ async fn nothing_outside_tells_what_is_inside() {
             if envelope_streaming {
                 assert!(opened_with_receipt(opener, &reply).1.contains("rcpt-"), "it is inside");
             } else {
-                let [answer, receipt]: [Value; 2] = serde_json::from_slice(&reply.body).expect("two events");
-                opener.open(answer.to_string().as_bytes()).expect("opened");
-                let receipt = opener.open(receipt.to_string().as_bytes()).expect("opened");
-                assert!(String::from_utf8_lossy(&receipt).contains("rcpt-"), "it is inside");
+                assert!(opened_body(opener, &reply).0.contains("rcpt-"), "it is inside");
             }
         }
         assert_eq!(outsides.len(), 1, "{outsides:#?}");

@@ -112,7 +112,7 @@ async fn refusals_of_sealed_messages_beside_a_token_have_receipts_that_do_not_sa
     let unknown = PublishedKey { kid: "env-0000000000000000".to_owned(), ..key.clone() };
     let (chat, api) = ("/v1/chat/completions", "/api/chat");
     let rows = [
-        ("ehbp", chat, 400, of_ehbp(&enc, body.clone())),
+        ("ehbp", chat, 422, of_ehbp(&enc, body.clone())),
         ("ehbp", chat, 422, of_ehbp(&enc, changed(&body, 10))),
         ("ehbp", chat, 400, of_ehbp(&enc, body[..body.len() - 1].to_vec())),
         ("ehbp", chat, 400, of_ehbp("00", body)),

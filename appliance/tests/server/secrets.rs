@@ -1,7 +1,7 @@
 //! Secrets that an operator brings while the server runs: taken, refused, and what they change at once.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use deployment::{Access, Clients, Enrolment, Keys, OperatorKey as Listed, Secrets, Wires, token};
 use http::HeaderValue;
@@ -209,7 +209,7 @@ async fn there_are_at_most_256_secrets() {
 
 #[tokio::test]
 async fn an_old_token_ends_on_open_connections_and_for_answers_that_have_not_begun() {
-    let script = Script::SayWithPauses(vec![(0, "a"), (600, "b")]);
+    let script = Script::SayWithPauses(vec![(0, "a"), (4000, "b")]);
     let server = Server::start(Setup { script, ..by_token() });
     let (old, new) = (bearer(2), bearer(3));
     set(&server, "TOKEN", &old, 1).await;
@@ -221,13 +221,15 @@ async fn an_old_token_ends_on_open_connections_and_for_answers_that_have_not_beg
     assert_eq!(first.status(), 200);
     first.into_body().collect().await.expect("the body");
     let running = server.begin_http2(with(&old, "/v1/chat/completions")).await;
+    let began = Instant::now();
     assert_eq!(running.0.status(), 200, "an answer that has begun");
 
-    *server.engine.script.lock().unwrap() = Script::Late(400);
+    *server.engine.script.lock().unwrap() = Script::Late(2000);
     let waiting = server.send(with(&old, "/v1/chat/completions"));
     let replaced = async {
-        tokio::time::sleep(Duration::from_millis(150)).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
         set(&server, "TOKEN", &new, 2).await;
+        assert!(began.elapsed() < Duration::from_millis(4000), "it has not ended yet");
     };
     let (waited, ()) = tokio::join!(waiting, replaced);
     assert_eq!(waited.error(), (401, "invalid_api_key".to_owned()), "admitted and queued, but not begun");

@@ -21,6 +21,8 @@ pub struct Members {
     pub document: Option<Bytes>,
     /// What the machine says its model's SHA-256 is.
     pub model_sha256: Option<Bytes>,
+    /// What the machine says the manifest's SHA-256 is that its document names.
+    pub image_manifest_sha256: Option<Bytes>,
     /// Whether the appliance says that it is an ordinary program of somebody's machine, whose memory is not locked.
     #[serde(default)]
     pub insecure_host: bool,

@@ -77,11 +77,22 @@ async fn until(proxy: SocketAddr, node: usize, state: &str) {
     panic!("node {node} is not {state}: {}", status(proxy).await);
 }
 
+/// Waits until the nodes got so many questions together.
+async fn asked(nodes: &[&Fake], count: usize) {
+    for _ in 0..500 {
+        if nodes.iter().map(|node| node.count()).sum::<usize>() == count {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{count} questions never came: {:?}", nodes.iter().map(|node| node.count()).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn requests_go_where_the_fewest_are_under_way() {
     let (one, other, proxy) = two(quick()).await;
     for fake in [&one, &other] {
-        *fake.state.delay.lock().unwrap() = Duration::from_millis(200);
+        *fake.state.delay.lock().unwrap() = Duration::from_secs(1);
     }
     let mut asking = JoinSet::new();
     for _ in 0..16 {
@@ -93,7 +104,8 @@ async fn requests_go_where_the_fewest_are_under_way() {
     *one.state.delay.lock().unwrap() = Duration::from_secs(60);
     let waiting = tokio::spawn(question(proxy));
     let waiting_too = tokio::spawn(question(proxy));
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    asked(&[&one, &other], 18).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await; // the quicker one's answer is there
     *other.state.delay.lock().unwrap() = Duration::ZERO;
     questions(proxy, 6).await;
     assert_eq!((one.count(), other.count()), (9, 15));
@@ -103,7 +115,7 @@ async fn requests_go_where_the_fewest_are_under_way() {
 
 #[tokio::test]
 async fn a_node_whose_verification_is_overdue_is_not_used() {
-    let interval = Duration::from_millis(300);
+    let interval = Duration::from_secs(1);
     let settings = NodeSettings { verify_interval: interval, health_interval: Duration::from_millis(20), ..quick() };
     let (one, other, proxy) = two(settings).await;
     *one.state.lie.lock().unwrap() = Lie::Unavailable;
@@ -151,7 +163,7 @@ async fn round_robin_does_not_care_who_is_busy() {
 
 #[tokio::test]
 async fn a_node_that_fails_is_left_alone_and_tried_with_one_request_after_the_pause() {
-    let breaker = BreakerSettings { failures: 2, pause: Duration::from_millis(400) };
+    let breaker = BreakerSettings { failures: 2, pause: Duration::from_millis(1500) };
     let (one, other, proxy) = two(NodeSettings { breaker, ..quick() }).await;
     one.reply(BROKEN);
     questions(proxy, 12).await;
@@ -164,12 +176,12 @@ async fn a_node_that_fails_is_left_alone_and_tried_with_one_request_after_the_pa
     assert_eq!(seen["nodes"][1]["state"], "in_rotation");
 
     // Still broken: one more question, and it rests again.
-    tokio::time::sleep(Duration::from_millis(450)).await;
+    tokio::time::sleep(Duration::from_millis(1550)).await;
     questions(proxy, 6).await;
     assert_eq!(one.count(), 3);
     // Well again: the one on trial succeeds, and it has its share.
     one.reply(Reply::Whole("one"));
-    tokio::time::sleep(Duration::from_millis(450)).await;
+    tokio::time::sleep(Duration::from_millis(1550)).await;
     questions(proxy, 6).await;
     assert_eq!(one.count(), 6);
     assert_eq!(status(proxy).await["nodes"][0]["breaker"]["state"], "closed");
@@ -206,13 +218,13 @@ async fn a_single_node_is_never_left_alone() {
 async fn when_a_node_is_killed_the_other_answers_everything_that_had_not_begun() {
     let (one, other, proxy) = two(quick()).await;
     for fake in [&one, &other] {
-        *fake.state.delay.lock().unwrap() = Duration::from_millis(300);
+        *fake.state.delay.lock().unwrap() = Duration::from_secs(1);
     }
     let mut asking = JoinSet::new();
     for _ in 0..16 {
         asking.spawn(async move { ask(proxy, "POST", CHAT, HOST, "{}").await });
     }
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    asked(&[&one, &other], 16).await;
     assert_eq!(one.count(), 8);
     one.kill();
     for _ in 0..16 {
@@ -375,12 +387,12 @@ async fn a_node_that_is_not_ready_is_spared_until_it_is() {
 
 #[tokio::test]
 async fn whoever_waits_for_a_node_that_stands_still_is_answered_by_another() {
-    let patience = Duration::from_millis(100);
+    let patience = Duration::from_millis(500);
     let settings = NodeSettings { health_interval: Duration::from_millis(50), health_patience: patience, ..quick() };
     let (one, other, proxy) = two(settings).await;
     *one.state.delay.lock().unwrap() = Duration::from_secs(3600);
     let waiting = tokio::spawn(async move { ask(proxy, "POST", CHAT, HOST, "{}").await });
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    tokio::time::sleep(3 * patience).await;
     assert!(!waiting.is_finished(), "it may take its time while it answers its health checks");
     assert_eq!((one.count(), other.count()), (1, 0));
     one.state.deaf.store(true, Ordering::SeqCst);

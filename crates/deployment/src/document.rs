@@ -12,6 +12,9 @@ pub struct Document {
     pub version: u32,
     /// The model that is served.
     pub model: Model,
+    /// The image that the document was written for.
+    #[serde(default)]
+    pub image: Image,
     /// How the engine runs it.
     #[serde(default)]
     pub engine: Engine,
@@ -58,6 +61,19 @@ pub struct Model {
     /// Size of the GGUF file in bytes; a disk may be longer, never shorter.
     pub size_bytes: u64,
 }
+
+/// `[image]`: which image the document was written for. Only a verifier can compare: no image holds its own manifest.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Image {
+    /// Its manifest; absent: any image.
+    pub manifest_sha256: Option<ManifestDigest>,
+}
+
+/// SHA-256 of a `lethe.manifest.json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(transparent)]
+pub struct ManifestDigest(#[serde(with = "hex::serde")] pub [u8; 32]);
 
 /// `[engine]`: context, parallelism, threads.
 #[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]

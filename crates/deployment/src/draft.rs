@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use toml::Value;
 
-use crate::document::{Access, Clients, Model, Token};
+use crate::document::{Access, Clients, Image, Model, Token};
 use crate::error::DocumentError;
 use crate::explain::header;
 use crate::key::{Key, Presence, Section};
@@ -25,6 +25,8 @@ const OPENING: &str = "\
 pub struct Draft {
     /// The model.
     pub model: Model,
+    /// The image it is for.
+    pub image: Image,
     /// Who may ask.
     pub clients: Clients,
     /// Context window of one sequence, in tokens; absent: the default.
@@ -66,6 +68,7 @@ impl Draft {
             "model.sha256" => Some(hex::encode(self.model.sha256).into()),
             // What does not fit is far out of range, and its replacement too.
             "model.size_bytes" => Some(i64::try_from(self.model.size_bytes).unwrap_or(i64::MAX).into()),
+            "image.manifest_sha256" => self.image.manifest_sha256.map(|digest| hex::encode(digest.0).into()),
             "engine.context_tokens" => self.context_tokens.map(|tokens| i64::from(tokens).into()),
             "clients.access" => Some(access.into()),
             _ => None,
@@ -126,7 +129,9 @@ fn write_comment(text: &mut String, words: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::document::{Document, Engine, Keys, Limits, Listen, Network, Receipts, Secrets, Template, Wires};
+    use crate::document::{
+        Document, Engine, Keys, Limits, Listen, ManifestDigest, Network, Receipts, Secrets, Template, Wires,
+    };
 
     fn clients(access: Access, tokens: Vec<Token>) -> Clients {
         Clients { tokens, ..Clients::of(access) }
@@ -135,6 +140,7 @@ mod tests {
     fn draft() -> Draft {
         Draft {
             model: Model { name: "acme/tiny-1".to_owned(), aliases: Vec::new(), sha256: [7; 32], size_bytes: 131_072 },
+            image: Image::default(),
             clients: clients(Access::Anyone, Vec::new()),
             context_tokens: None,
         }
@@ -150,6 +156,7 @@ mod tests {
         let expected = Document {
             version: 1,
             model: draft().model,
+            image: Image::default(),
             engine: Engine::default(),
             listen: Listen::default(),
             clients: draft().clients,
@@ -171,8 +178,9 @@ mod tests {
         draft.model.aliases = vec!["tiny".to_owned(), "t".to_owned()];
         draft.clients = clients(Access::Token, vec![token("alice", 1), token("ci", 2)]);
         draft.context_tokens = Some(512);
+        draft.image.manifest_sha256 = Some(ManifestDigest([3; 32]));
         let document = parse(draft.to_toml().expect("an allowed draft").as_bytes()).expect("a document");
-        assert_eq!((document.model, document.clients), (draft.model, draft.clients));
+        assert_eq!((document.model, document.image, document.clients), (draft.model, draft.image, draft.clients));
         assert_eq!(document.engine.context_tokens, 512);
     }
 

@@ -17,6 +17,7 @@ const DAY_MS: i64 = 86_400_000;
 pub const SECTIONS: &[Section] = &[
     Section { path: "",                 max: 1,   meaning: "The document itself." },
     Section { path: "model",            max: 1,   meaning: "The model that is served: which file, and under which names." },
+    Section { path: "image",            max: 1,   meaning: "The image that the document was written for." },
     Section { path: "engine",           max: 1,   meaning: "How the engine runs the model: context, parallel work, watchdog." },
     Section { path: "listen",           max: 1,   meaning: "Where the server listens, and the names in its certificate." },
     Section { path: "clients",          max: 1,   meaning: "Who may ask." },
@@ -51,6 +52,10 @@ pub const KEYS: &[Key] = &[
           meaning: "SHA-256 of the GGUF file, as sha256sum prints it; a disk with another model stops the boot." },
     Key { path: "model.size_bytes", kind: Integer { min: 1, max: 1 << 40 }, unit: "bytes", presence: Required,
           meaning: "Size of the GGUF file; exactly so many bytes are read from the disk, padding behind them is ignored." },
+
+    Key { path: "image.manifest_sha256", kind: Text(Rule::Sha256), unit: "", presence: Optional("the document goes with any image"),
+          meaning: "SHA-256 of the image's lethe.manifest.json, as sha256sum prints it. It goes into the evidence, and lethe verify refuses an image \
+                    with another manifest beside this document; the machine itself cannot compare, and a document inside of an image cannot name it." },
 
     Key { path: "engine.context_tokens", kind: Integer { min: 64, max: 1 << 20 }, unit: "tokens", presence: Default("4096"),
           meaning: "Context window of one sequence, prompt and answer together; memory for it is taken at the start." },

@@ -25,8 +25,8 @@ mod walk;
 pub use digest::{digest_sha256, digest_sha384};
 pub use disk::{DISK_MAX_BYTES, DiskError, ENDORSEMENTS_MAX_BYTES, SEALED_MAX_BYTES, Wrapped, unwrap_disk, wrap_disk};
 pub use document::{
-    Access, Clients, Device, Document, Engine, Enrolment, Kernels, Keys, Limits, Listen, Model, Network, OperatorKey,
-    Receipts, Secrets, Shape, Template, Token, Wires,
+    Access, Clients, Device, Document, Engine, Enrolment, Image, Kernels, Keys, Limits, Listen, ManifestDigest, Model,
+    Network, OperatorKey, Receipts, Secrets, Shape, Template, Token, Wires,
 };
 pub use draft::Draft;
 pub use error::DocumentError;

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use deployment::{
-    Document, Engine, Enrolment, KEYS, Key, Keys, Kind, Limits, Listen, Network, Presence, Receipts, SECTIONS, Secrets,
-    Template, Wires,
+    Document, Engine, Enrolment, Image, KEYS, Key, Keys, Kind, Limits, Listen, Network, Presence, Receipts, SECTIONS,
+    Secrets, Template, Wires,
 };
 use toml::{Table, Value};
 
@@ -93,6 +93,7 @@ fn every_key_stands_in_a_table_that_is_listed() {
 #[test]
 fn the_defaults_of_the_table_are_those_of_the_types() {
     let mut document = Document {
+        image: Image::default(),
         engine: Engine::default(),
         listen: Listen::default(),
         limits: Limits::default(),

@@ -59,6 +59,9 @@ fn the_envelopes_vectors_are_on_the_page() {
     let events = [("data: {\"n\":1}\n\n", false), ("data: [DONE]\n\n", false), ("{\"api_version\":\"aci/1\"}", true)];
     let answer = events
         .map(|(text, last)| json!({"plaintext": text, "event": reply.event(text.as_bytes(), last).expect("sealed")}));
+    let mut reply = envelope::open(&[&key], &message).expect("opened").reply;
+    let whole = "{\"api_version\":\"aci/1\"}\n{\"n\":1}";
+    let one_body = json!({"plaintext": whole, "body": reply.seal(whole.as_bytes(), true).expect("sealed")});
     let vectors = json!({
         "secret_key": hex::encode([0x13; 32]),
         "key": key.published(),
@@ -71,6 +74,7 @@ fn the_envelopes_vectors_are_on_the_page() {
         "device_id": hex::encode(message.device().expect("signed").expect("a device").id()),
         "p256_device": p256_device(&message),
         "answer": answer,
+        "answer_in_one_body": one_body,
     });
     documented("envelope", &vectors);
 }

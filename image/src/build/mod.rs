@@ -14,7 +14,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use initramfs::{Contents, List};
 use measurements::authenticode;
 
@@ -120,7 +120,14 @@ fn read_document(path: &Path) -> anyhow::Result<Vec<u8>> {
             format!("see `lethe-image config check {}`", path.display()),
         )
     };
-    deployment::parse(&bytes).with_context(check)?;
+    let document = deployment::parse(&bytes).with_context(check)?;
+    ensure!(
+        document.image.manifest_sha256.is_none(),
+        advise(
+            "a document inside of an image cannot name the image's manifest: each would hold the other's digest",
+            format!("take image.manifest_sha256 out of {}", path.display())
+        )
+    );
     Ok(bytes)
 }
 
@@ -171,4 +178,23 @@ fn summary(path: &Path, manifest: &Manifest, all: Duration, kernel: Duration) ->
         kernel.as_secs_f64(),
         manifest.authenticode.sha256
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_that_names_a_manifest_goes_into_no_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lethe.toml");
+        let digest = "ab".repeat(32);
+        let text = format!(
+            "version = 1\n[model]\nname = \"m\"\nsha256 = \"{digest}\"\nsize_bytes = 1\n[clients]\naccess = \"anyone\"\n"
+        );
+        fs::write(&path, &text).unwrap();
+        assert_eq!(read_document(&path).unwrap(), text.as_bytes());
+        fs::write(&path, format!("{text}[image]\nmanifest_sha256 = \"{digest}\"\n")).unwrap();
+        assert!(format!("{:#}", read_document(&path).unwrap_err()).contains("cannot name the image's manifest"));
+    }
 }

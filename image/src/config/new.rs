@@ -1,12 +1,14 @@
 //! `lethe-image config new`: a commented document for a model, with what its file says filled in.
 
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::ArgGroup;
-use deployment::{Access, Clients, Draft, Engine, Model, Rule, Token};
+use deployment::{Access, Clients, Draft, Engine, Image, ManifestDigest, Model, Rule, Token};
+use measurements::release::{Banks, Part};
+use serde::de::IgnoredAny;
 
 use crate::progress::Progress;
 use crate::report::advise;
@@ -14,6 +16,7 @@ use crate::report::advise;
 const EXAMPLES: &str = "\
 Examples:
   lethe-image config new --model model.gguf --anyone --out lethe.toml
+  lethe-image config new --model model.gguf --anyone --manifest out/lethe.manifest.json --out lethe.toml
   lethe-image config new --model model.gguf --name Qwen/Qwen2.5-1.5B-Instruct --token alice=SHA256 --out lethe.toml
 
 `lethe token new` makes a token and prints its SHA-256.";
@@ -32,6 +35,9 @@ pub(super) struct Args {
     /// Another id of the model; may be repeated
     #[arg(long = "alias", value_name = "NAME")]
     aliases: Vec<String>,
+    /// Name the image that the document is for by its lethe.manifest.json: verifiers then refuse images with another manifest beside it
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
     /// Accept the bearer token with this SHA-256; may be repeated
     #[arg(long, value_name = "NAME=SHA256", value_parser = token)]
     token: Vec<Token>,
@@ -63,6 +69,7 @@ fn write(args: &Args, progress: Progress) -> anyhow::Result<String> {
     let cannot_read =
         || advise(format!("cannot read the model {}", args.model.display()), "name a GGUF file with --model").usage();
     let header = head(&args.model, progress).with_context(cannot_read)?;
+    let image = Image { manifest_sha256: args.manifest.as_deref().map(manifest).transpose()? };
     let (size_bytes, sha256) = pin(&args.model, progress).with_context(cannot_read)?;
     let name = match &args.name {
         Some(name) => name.clone(),
@@ -70,6 +77,7 @@ fn write(args: &Args, progress: Progress) -> anyhow::Result<String> {
     };
     let draft = Draft {
         model: Model { name, aliases: args.aliases.clone(), sha256, size_bytes },
+        image,
         clients: Clients {
             tokens: args.token.clone(),
             ..Clients::of(if args.anyone { Access::Anyone } else { Access::Token })
@@ -92,6 +100,36 @@ fn head(path: &Path, progress: Progress) -> io::Result<Option<gguf::Header>> {
             Ok(None)
         }
     }
+}
+
+/// What is read of a manifest, to know one.
+#[derive(serde::Deserialize)]
+struct Manifest {
+    format: u32,
+    variant: String,
+    document: Option<IgnoredAny>,
+    #[serde(rename = "file")]
+    _file: Part,
+    #[serde(rename = "authenticode")]
+    _authenticode: Banks,
+}
+
+/// Longest manifest that is read, in bytes.
+const MANIFEST_MAX_BYTES: u64 = 64 * 1024;
+
+/// Digest of the manifest of an image that takes a document from outside.
+fn manifest(path: &Path) -> anyhow::Result<ManifestDigest> {
+    let help = "name the lethe.manifest.json that lies beside the image";
+    let wrong = || advise(format!("{} is no manifest of an image", path.display()), help).usage();
+    let mut bytes = Vec::new();
+    let file = File::open(path).with_context(wrong)?;
+    file.take(MANIFEST_MAX_BYTES + 1).read_to_end(&mut bytes).with_context(wrong)?;
+    ensure!(bytes.len() as u64 <= MANIFEST_MAX_BYTES, wrong());
+    let parsed: Manifest = serde_json::from_slice(&bytes).with_context(wrong)?;
+    ensure!(parsed.format == 1 && parsed.variant == "release", wrong());
+    let inside = "the image has a document inside, and takes no other";
+    ensure!(parsed.document.is_none(), advise(inside, "name an image that was built without --config").usage());
+    Ok(ManifestDigest(crate::digest::of(bytes.as_slice()).context("cannot hash the manifest")?.0))
 }
 
 /// Size and SHA-256 of a file.
@@ -172,6 +210,45 @@ mod tests {
         assert_eq!((document.model.name.as_str(), document.model.aliases.len()), ("acme/t", 2));
         assert_eq!(document.clients.tokens, [Token { name: "alice".to_owned(), sha256: [0xab; 32] }]);
         assert_eq!(document.clients.access, Access::Token);
+    }
+
+    #[test]
+    fn an_image_is_named_by_the_manifest_that_lies_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let made = || {
+            let part = serde_json::json!({"sha256": "ab".repeat(32), "size": 1});
+            let banks = serde_json::json!({"sha256": "ab".repeat(32), "sha384": "cd".repeat(48)});
+            serde_json::json!({"format": 1, "variant": "release", "document": null, "file": part, "authenticode": banks})
+        };
+        let text = made().to_string();
+        let named = document(&["--model", TINY, "--anyone", "--manifest", &file("good", &text)]);
+        let digest = crate::digest::of(text.as_bytes()).unwrap().0;
+        assert_eq!(named.image.manifest_sha256, Some(ManifestDigest(digest)));
+        assert_eq!(document(&["--model", TINY, "--anyone"]).image.manifest_sha256, None);
+        let changed = |member: &str, value: serde_json::Value| {
+            let mut made = made();
+            made[member] = value;
+            made.to_string()
+        };
+        let none = "no manifest of an image";
+        for (text, reason) in [
+            ("no JSON".to_owned(), none),
+            ("{\"format\": 1}".to_owned(), none),
+            (changed("format", 2.into()), none),
+            (changed("variant", "unmended-initrd".into()), none),
+            (changed("file", serde_json::Value::Null), none),
+            (text + &" ".repeat(64 * 1024), none),
+            (changed("document", serde_json::json!({"sha256": "ab"})), "takes no other"),
+        ] {
+            let args = parse(&["--model", TINY, "--anyone", "--manifest", &file("bad", &text)]).unwrap();
+            let error = format!("{:#}", write(&args, Progress::silent()).unwrap_err());
+            assert!(error.contains(reason), "{error}");
+        }
     }
 
     #[test]

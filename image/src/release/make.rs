@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
 use measurements::release::signed_note::SignedNote;
-use measurements::release::{FORMAT, Firmware, Release, check_version};
+use measurements::release::{FORMAT, Firmware, MANIFEST, Release, check_version};
 
 use super::folder::Folder;
 use super::key::SignerKey;
@@ -21,7 +21,6 @@ use crate::kernel::variant::Variant;
 use crate::measure::inputs;
 use crate::report::advise;
 
-const MANIFEST: &str = "lethe.manifest.json";
 /// What `lethe-image reproduce` names a difference with.
 const PARTS: &str = "lethe.parts.json";
 const DISK: &str = "lethe.raw";

@@ -17,6 +17,8 @@ pub use register::{Conditional, Event, Register, Unpredictable};
 
 /// Version of the file's format.
 pub const FORMAT: u32 = 1;
+/// Name of the image's manifest, beside an image and among the files of a release.
+pub const MANIFEST: &str = "lethe.manifest.json";
 /// A release file has at most this many bytes.
 pub const LIMIT: usize = 256 * 1024;
 /// Launch digests are published for 1 to this many virtual processors.

@@ -49,7 +49,11 @@ fn open(state: &State, key: &str, body: &[u8]) -> Result<(Wiped, String, ChunkSe
         Refusal::Undecryptable => refuse::ehbp_key(),
         refusal => refuse::unopened(refusal, state.limits().body_bytes),
     })?;
-    once(state, &epoch, NAME, &opened.enc)?;
+    once(state, &epoch, NAME, &opened.enc).map_err(|error| match error {
+        // as what does not decrypt
+        ApiError::Undecryptable => refuse::ehbp_key(),
+        error => error.into(),
+    })?;
     let (nonce, sealer) = opened.reply.start(&mut random()).map_err(|_| ApiError::Internal)?;
     Ok((opened.content, nonce, sealer))
 }

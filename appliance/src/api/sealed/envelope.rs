@@ -112,22 +112,23 @@ fn shown(
     }
 }
 
-/// Seals an answer as events, or all of them in one body where the document says so. What the answer says is inside alone: status
-/// and headers outside are the same for every answer, and its receipt's id is in the receipt.
+/// Seals an answer as events, or in one body where the document says so: the receipt's line, and then the answer. What the answer
+/// says is inside alone: status and headers outside are the same for every answer, and its receipt's id is in the receipt.
 async fn seal(state: &State, inner: Answer, mut reply: AnswerSealer) -> Answer {
     let (padding, Answer { body, slip, .. }) = (state.wires().shape != Shape::Off, inner);
     if state.wires().envelope_streaming {
         return Answer::events(Box::new(SealedStream { body: Some(body), ended: false, padding, slip, reply }));
     }
-    let content = gathered(body).await;
-    match (reply.seal(&content, false), reply.seal(&last(&slip, padding), true)) {
-        (Ok(answer), Ok(receipt)) => Answer::of_json(StatusCode::OK, format!("[{answer},{receipt}]").into()),
-        _ => ApiError::Internal.into(),
+    let answer = gathered(body).await; // to its end first: only then is there a receipt
+    let content = [receipt(&slip, padding).as_slice(), b"\n", &answer].concat();
+    match reply.seal(&content, true) {
+        Ok(sealed) => Answer::of_json(StatusCode::OK, sealed.into()),
+        Err(_) => ApiError::Internal.into(),
     }
 }
 
-/// The content of the last event: the receipt, or nothing where there is none; of one size where answers are padded.
-fn last(slip: &Slip, padding: bool) -> Vec<u8> {
+/// The receipt in one line, or nothing where there is none; of one size where answers are padded.
+fn receipt(slip: &Slip, padding: bool) -> Vec<u8> {
     let mut receipt = slip.text().unwrap_or_default().as_bytes().to_vec();
     if padding {
         let size = bucket(receipt.len().max(RECEIPT_BUCKET));
@@ -152,7 +153,7 @@ impl SealedStream {
 
     fn last(&mut self) -> Poll<Option<Bytes>> {
         self.ended = true;
-        let receipt = last(&self.slip, self.padding);
+        let receipt = receipt(&self.slip, self.padding);
         self.event(&receipt, true)
     }
 }

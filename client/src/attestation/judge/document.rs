@@ -1,6 +1,6 @@
 //! The deployment document, which every platform binds in its own way, and the model that it names.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use sha2::{Digest as _, Sha256};
 
 use super::Case;
@@ -16,6 +16,22 @@ struct Document {
     model: Model,
 }
 
+/// The other part that is read, on its own: neither hides the other where it has a form that this client does not know.
+#[derive(Deserialize)]
+struct Addressed {
+    #[serde(default)]
+    image: Image,
+}
+
+#[derive(Default, Deserialize)]
+struct Image {
+    manifest_sha256: Option<ManifestDigest>,
+}
+
+#[derive(Deserialize)]
+#[serde(transparent)]
+struct ManifestDigest(#[serde(with = "hex::serde")] [u8; 32]);
+
 #[derive(Deserialize)]
 struct Model {
     name: String,
@@ -25,8 +41,11 @@ struct Model {
 
 /// The digest of the weights that a document pins, proven or not.
 pub(in crate::attestation) fn pinned_model(document: &[u8]) -> Option<[u8; 32]> {
-    let text = std::str::from_utf8(document).ok()?;
-    toml::from_str::<Document>(text).ok().map(|document| document.model.sha256)
+    read::<Document>(document).map(|document| document.model.sha256)
+}
+
+fn read<T: DeserializeOwned>(document: &[u8]) -> Option<T> {
+    toml::from_str(std::str::from_utf8(document).ok()?).ok()
 }
 
 /// Where a platform holds the document's digest.
@@ -79,7 +98,36 @@ pub(super) fn judge(
         let digest = hex::encode(sha256);
         findings.accept(Subject::Configuration, format!("{place} holds document sha256:{digest}: {expected}"));
     }
+    if let Some(image) = image
+        && let Err(reason) = judge_address(document, image, case)
+    {
+        findings.refuse(Subject::Image, Refusal::Contradicted { subject: Subject::Image, reason });
+    }
     judge_model(document, case, image.is_some(), findings);
+}
+
+/// Whether the proven document is for the image that runs: it may name one by its manifest. The same image can be known by several.
+fn judge_address(document: &[u8], image: &Reference, case: &Case<'_>) -> Result<(), String> {
+    let addressed: Addressed =
+        read(document).ok_or("the document names its image in a way that this client cannot read")?;
+    let named = addressed.image.manifest_sha256.map(|digest| digest.0);
+    if case
+        .members
+        .image_manifest_sha256
+        .as_ref()
+        .is_some_and(|told| Some(told.0.as_slice()) != named.as_ref().map(<[u8; 32]>::as_slice))
+    {
+        return Err("the machine says that its document names another manifest than it does".to_owned());
+    }
+    let Some(named) = named else { return Ok(()) };
+    let same = |known: &&Reference| known.authenticode_sha384() == image.authenticode_sha384();
+    if case.trust.references.iter().filter(same).any(|known| known.manifest_sha256() == Some(named)) {
+        return Ok(());
+    }
+    Err(format!(
+        "the document is for the image with manifest sha256:{}, which is not that of {image}",
+        hex::encode(named)
+    ))
 }
 
 /// What a register that the host sets at launch says of the document: its digest, nothing, or something else.
@@ -93,8 +141,7 @@ pub(super) fn launch_register(register: &[u8], digest: &[u8], name: &'static str
 }
 
 fn judge_model(document: &[u8], case: &Case<'_>, image_is_known: bool, findings: &mut Findings) {
-    let parsed = std::str::from_utf8(document).ok().and_then(|text| toml::from_str::<Document>(text).ok());
-    let Some(Document { model }) = parsed else {
+    let Some(Document { model }) = read(document) else {
         findings.leave(Subject::Model, "the deployment document names no model that this client can read");
         return;
     };

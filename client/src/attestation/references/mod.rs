@@ -6,11 +6,12 @@ use std::fmt;
 
 use evidence::tpm::Firmware;
 use measurements::release::{
-    Launch, Platform, Release, ReleaseError,
+    Launch, MANIFEST, Platform, Release, ReleaseError,
     signed_note::{NoteError, SignedNote, VerifierKey},
 };
 
 pub use manifest::{Manifest, ManifestError};
+use sha2::{Digest as _, Sha256};
 
 /// Why a file gives no reference values.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,8 @@ pub enum Reference {
     Own {
         /// What the build wrote.
         manifest: Box<Manifest>,
+        /// SHA-256 of the manifest's exact bytes.
+        sha256: [u8; 32],
         /// Where it lies.
         path: String,
     },
@@ -86,7 +89,10 @@ impl Reference {
             return Err(ReferenceError::Unsigned);
         }
         match Manifest::parse(bytes) {
-            Ok(manifest) => Ok(Self::Own { manifest: Box::new(manifest), path: path.to_owned() }),
+            Ok(manifest) => {
+                let sha256 = Sha256::digest(bytes).into();
+                Ok(Self::Own { manifest: Box::new(manifest), sha256, path: path.to_owned() })
+            }
             Err(ManifestError::Shape(_)) if !bytes.starts_with(b"{") => Err(ReferenceError::Kind),
             Err(error) => Err(ReferenceError::Manifest(error)),
         }
@@ -133,6 +139,15 @@ impl Reference {
         found.map(|firmware| firmware.name.as_str())
     }
 
+    /// SHA-256 of the image's manifest; absent where a release has none.
+    #[must_use]
+    pub fn manifest_sha256(&self) -> Option<[u8; 32]> {
+        match self {
+            Self::Release { release, .. } => release.files.get(MANIFEST).map(|part| part.sha256.0),
+            Self::Own { sha256, .. } => Some(*sha256),
+        }
+    }
+
     /// SHA-256 of the deployment document inside of the image, if there is one.
     #[must_use]
     pub fn baked_document(&self) -> Option<[u8; 32]> {
@@ -150,7 +165,7 @@ impl fmt::Display for Reference {
                 let commit: String = release.commit.chars().take(12).collect();
                 write!(formatter, "release {} of commit {commit}, signed by {}", release.version, signers.join(", "))
             }
-            Self::Own { manifest, path } => {
+            Self::Own { manifest, path, .. } => {
                 let file = hex::encode(manifest.file.sha256.0);
                 write!(formatter, "the image of {path} (sha256:{file}), which counts because you named it")
             }

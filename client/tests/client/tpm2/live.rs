@@ -7,11 +7,14 @@ use lethe::{
     error::{Error, Refusal},
     proxy::Gate,
 };
+use measurements::release::{Digest, MANIFEST, Part, Release};
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use super::{bytes, signer::Tpm};
 use crate::{
     fake::{Fake, Lie},
+    releases::{Signer, note, release},
     reply::Reply,
 };
 
@@ -95,6 +98,57 @@ async fn whoever_proves_less_gets_no_question() {
     let mut willing = options.clone();
     willing.trust.allow_no_tee = true;
     assert!(matches!(refusal(&willing).await, Refusal::Contradicted { subject: Subject::Hardware, .. }));
+    assert!(fake.state.questions().is_empty());
+}
+
+#[tokio::test]
+async fn a_document_for_another_image_is_refused_beside_this_one() {
+    let (fake, mut options) = start().await;
+    options.trust.document = None;
+    let manifest = bytes("manifest.json");
+    let digest = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
+    let naming = |image: &str| format!("{}\n[image]\n{image}\n", String::from_utf8(bytes("document.toml")).unwrap());
+    let spaced = [manifest.as_slice(), b"\n"].concat();
+    let read = |bytes: &[u8]| Reference::read(bytes, "manifest.json", &[], None).unwrap();
+    let (own, same_image) = (read(&manifest), read(&spaced));
+    let has = |image: &str| Tpm::new().with_document(&naming(image));
+    let good = format!("manifest_sha256 = \"{}\"", digest(&manifest));
+
+    fake.state.have_tpm(has(""));
+    assert!(Appliance::open(&options).await.is_ok(), "it goes with any image");
+    fake.state.have_tpm(has(&good).say("image_manifest_sha256", digest(&manifest).into()));
+    assert!(Appliance::open(&options).await.is_ok());
+    // Any of the manifests that the user named, in any order.
+    for references in [vec![own.clone(), same_image.clone()], vec![same_image.clone(), own.clone()]] {
+        options.trust.references = References::new(references);
+        assert!(Appliance::open(&options).await.is_ok());
+    }
+    options.trust.references = References::new(vec![same_image]);
+    assert!(matches!(refusal(&options).await, Refusal::Contradicted { subject: Subject::Image, .. }));
+    // A release names its manifest among its files, or does not.
+    let signer = Signer::new(1);
+    let image: Value = serde_json::from_slice(&manifest).unwrap();
+    let mut made = release(serde_json::from_value(image["authenticode"].clone()).unwrap(), [1; 48]);
+    let signed = |release: &Release| {
+        vec![Reference::read(note(release, &[&signer]).as_bytes(), "note", &[signer.key()], None).unwrap()]
+    };
+    options.trust.references = References::new(signed(&made));
+    assert!(matches!(refusal(&options).await, Refusal::Contradicted { subject: Subject::Image, .. }));
+    let part = Part { sha256: Digest(Sha256::digest(&manifest).into()), size: manifest.len() as u64 };
+    made.files.insert(MANIFEST.to_owned(), part);
+    options.trust.references = References::new(signed(&made));
+    assert!(Appliance::open(&options).await.is_ok());
+
+    options.trust.references = References::new(vec![own]);
+    for tpm in [
+        has(&format!("manifest_sha256 = \"{}\"", digest(&spaced))),
+        has(&format!("manifest_sha256 = [\"{}\"]", digest(&manifest))),
+        has(&good).say("image_manifest_sha256", digest(&spaced).into()),
+        has("").say("image_manifest_sha256", digest(&manifest).into()),
+    ] {
+        fake.state.have_tpm(tpm);
+        assert!(matches!(refusal(&options).await, Refusal::Contradicted { subject: Subject::Image, .. }));
+    }
     assert!(fake.state.questions().is_empty());
 }
 

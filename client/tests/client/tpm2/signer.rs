@@ -2,7 +2,7 @@
 
 use p256::ecdsa::{Signature, SigningKey, signature::Signer as _};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha384};
 
 use super::{bundle, report};
 
@@ -23,6 +23,30 @@ impl Tpm {
         let mut evidence = report(&bundle())["attestation"]["evidence"].clone();
         evidence["tpm2"]["ak"] = hex::encode(spki(&key)).into();
         Self { evidence, key, stuck: None }
+    }
+
+    /// The same machine with another document, which PCR 12 then holds.
+    pub fn with_document(mut self, document: &str) -> Self {
+        self.evidence["document"] = hex::encode(document).into();
+        let pcrs = &mut self.evidence["tpm2"]["pcrs"];
+        pcrs["sha256"]["12"] = hex::encode(Sha256::digest([&[0; 32][..], &Sha256::digest(document)].concat())).into();
+        pcrs["sha384"]["12"] = hex::encode(Sha384::digest([&[0; 48][..], &Sha384::digest(document)].concat())).into();
+        let values = ["sha256", "sha384"].map(|bank| (0..10).chain([11, 12]).map(move |register| (bank, register)));
+        let values = values.into_iter().flatten().map(|(bank, register): (&str, u8)| {
+            hex::decode(pcrs[bank][register.to_string()].as_str().unwrap()).unwrap()
+        });
+        let digest = Sha256::digest(values.collect::<Vec<_>>().concat());
+        let mut quote = hex::decode(self.evidence["tpm2"]["quote"].as_str().unwrap()).unwrap();
+        let end = quote.len() - digest.len();
+        quote[end..].copy_from_slice(&digest);
+        self.evidence["tpm2"]["quote"] = json!(hex::encode(quote));
+        self
+    }
+
+    /// What the machine says beside its evidence.
+    pub fn say(mut self, member: &str, value: Value) -> Self {
+        self.evidence[member] = value;
+        self
     }
 
     /// The key to pin.
