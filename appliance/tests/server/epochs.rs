@@ -110,6 +110,23 @@ async fn the_report_without_a_nonce_is_made_once_and_then_waits_for_nobody() {
 #[tokio::test]
 async fn requests_for_evidence_wait_in_a_short_queue_and_others_are_told_to_come_back() {
     let server = Server::say(&["a"]);
+    let ask = async || server.get(&format!("/v1/aci/attestation?nonce={}", "ab".repeat(32))).await;
+    let places = u32::try_from(server.state.evidence().available_permits()).expect("few");
+    assert_eq!(places, 16);
+    let taken = Arc::clone(server.state.evidence()).try_acquire_many_owned(places - 1).expect("all but one");
+    assert_eq!(ask().await.status, 200, "the last place");
+    let last = Arc::clone(server.state.evidence()).try_acquire_owned().expect("it was given back");
+    let busy = ask().await;
+    assert_eq!((busy.error(), busy.header("retry-after")), ((429, "queue_full".to_owned()), "1"));
+    assert_eq!(server.get("/v1/attestation/report").await.error(), (429, "queue_full".to_owned()));
+    assert_eq!(server.chat(serde_json::json!({})).await.status, 200, "answers go on");
+    drop((taken, last));
+    assert_eq!(ask().await.status, 200);
+}
+
+#[tokio::test]
+async fn the_machine_is_asked_for_evidence_so_many_times_at_once_and_then_now_and_again() {
+    let server = Server::say(&["a"]);
     let nonce = format!("/v1/aci/attestation?nonce={}", "ab".repeat(32));
     // In turns, until both were refused: the bound gives one more every eighth of a second, so one refusal says nothing of the next.
     let (start, mut given, mut refused) = (Instant::now(), 0_u128, [false; 2]);
