@@ -3,6 +3,7 @@
 import argparse
 import http.client
 import json
+import math
 import os
 import pathlib
 import platform
@@ -18,7 +19,7 @@ import threading
 import time
 
 CONTEXT, PARALLEL, ROUNDS = 2048, 4, 7
-WIRE_ROUNDS, FIRST_ROUNDS = 11, 31
+WIRE_ROUNDS, FIRST_ROUNDS = 15, 151
 # What the proxy with OHTTP and receipts is to reach beside plain TLS: share of its tokens a second, seconds more to a first token.
 LEAST_RATIO, MOST_EXTRA = 0.98, 0.003
 
@@ -309,8 +310,12 @@ def in_turns(ways, rounds, measure):
     return found
 
 
-def quartiles(values):
-    return statistics.quantiles(values, n=4, method="inclusive")
+def median(values):
+    """The median between the bounds of its 95 % interval, whatever the distribution is (order statistics of the binomial)."""
+    values = sorted(values)
+    apart = 0.98 * len(values) ** 0.5
+    low, high = math.floor((len(values) - 1) / 2 - apart), math.ceil((len(values) - 1) / 2 + apart)
+    return values[max(low, 0)], statistics.median(values), values[min(high, len(values) - 1)]
 
 
 def spent(pid, thread=""):
@@ -349,7 +354,7 @@ def wires(arguments, work):
         print("## Wires: the proxy beside plain TLS\n")
         print(f"`scripts/bench wires`; SmolLM2-135M Q4_1, {engine} threads on {os.cpu_count()} cores, proxy and clients on the same ones. Throughput: {WIRE_ROUNDS} rounds in "
               f"turns, {tokens} tokens a stream; first token: {FIRST_ROUNDS} rounds of two tokens. Medians, and the medians of each round's ratio to, and difference "
-              f"from, plain TLS of the same round; in brackets the middle half of the rounds. To reach: a ratio of {LEAST_RATIO}, {MOST_EXTRA * 1000:g} ms more to the first "
+              f"from, plain TLS of the same round; in brackets the 95 % interval of that median. To reach: a ratio of {LEAST_RATIO}, {MOST_EXTRA * 1000:g} ms more to the first "
               "token\n")
         print("| streams | way | tokens/s | ratio | first token, ms | more than plain TLS, ms | |\n|---|---|---|---|---|---|---|")
         for streams in (1, 4, most):
@@ -359,8 +364,8 @@ def wires(arguments, work):
             firsts = in_turns(ways, FIRST_ROUNDS, lambda connect: crowd(connect, streams, 2)[1] * 1000)
             plain = "plain TLS to the server"
             for name in ways:
-                ratios = quartiles(ours / theirs for ours, theirs in zip(speeds[name], speeds[plain]))
-                extras = quartiles(ours - theirs for ours, theirs in zip(firsts[name], firsts[plain]))
+                ratios = median(ours / theirs for ours, theirs in zip(speeds[name], speeds[plain]))
+                extras = median(ours - theirs for ours, theirs in zip(firsts[name], firsts[plain]))
                 judged = short(ratios[1], extras[1] / 1000) if "OHTTP" in name else ""
                 cells = ["", "", ""] if name == plain else ["{1:.3f} ({0:.2f} to {2:.2f})".format(*ratios), "{1:+.1f} ({0:+.0f} to {2:+.0f})".format(*extras),
                                                             judged]
@@ -385,11 +390,14 @@ def vm(arguments, work):
 
 def main():
     parser = argparse.ArgumentParser()
-    for name in ("peer", "model", "tiny", "image"):
+    for name in ("model", "tiny", "image"):
         parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--peer", help="folder of llama.cpp's own programs, for `host`")
     parser.add_argument("--threads", type=int, help="of the engine, in `wires`; without it as many as there are cores")
     parser.add_argument("what", nargs="+", choices=["host", "wires", "vm", "all"])
     arguments = parser.parse_args()
+    if {"host", "all"} & set(arguments.what) and not arguments.peer:
+        parser.error("`host` compares with --peer")
     cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "?")
     print(f"# Benchmarks, {time.strftime('%Y-%m-%d')}\n\n{os.cpu_count()} cores of {cpu}, Linux {platform.release().split('-')[0]}\n")
     work = pathlib.Path(tempfile.mkdtemp())
