@@ -274,23 +274,35 @@ def stream(connection, tokens, seed):
     return first, time.perf_counter() - start
 
 
-def crowd(connect, streams, tokens):
-    """Tokens a second of several streams at once, and the median time to a first token, over connections that are open."""
-    connections, found = [connect() for _ in range(streams)], []
+def opened(connect, streams):
+    """Connections over which something was asked already."""
+    connections = [connect() for _ in range(streams)]
     for connection in connections:
         connection.request("GET", "/health")
         connection.getresponse().read()
+    return connections
+
+
+def burst(connections, tokens):
+    """A stream on each connection at once: seconds to the end of the last, and seconds to the first token of each."""
+    found = []
     work = lambda index: found.append(stream(connections[index], tokens, index))
-    threads = [threading.Thread(target=work, args=(index,)) for index in range(streams)]
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(len(connections))]
     start = time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     seconds = time.perf_counter() - start
-    if len(found) != streams:
+    if len(found) != len(connections):
         sys.exit("a stream failed")
-    return streams * tokens / seconds, statistics.median(first for first, _ in found)
+    return seconds, [first for first, _ in found]
+
+
+def crowd(connect, streams, tokens):
+    """Tokens a second of several streams at once, and the median time to a first token, over connections that are open."""
+    seconds, firsts = burst(opened(connect, streams), tokens)
+    return streams * tokens / seconds, statistics.median(firsts)
 
 
 def short(ratio, extra):
@@ -327,18 +339,18 @@ def spent(pid, thread=""):
     return total / 1e9
 
 
-def costs(ways, processes, streams=4, tokens=256, rounds=4):
-    """Processor time of each way beside the engine's: microseconds a token, milliseconds a request of one token on a new connection, with
-    the look at the server's health that `crowd` begins with."""
+def costs(ways, processes, streams, tokens=256, rounds=4):
+    """Processor time of each way beside the engine's, over connections that are open: microseconds a token, milliseconds a request of one
+    token."""
     server = processes[0].pid
     print("| way | proxy, µs a token | server, µs a token | proxy, ms a request | server, ms a request |\n|---|---|---|---|---|")
     for name, proxy in zip(ways, [None, *processes[1:]]):
-        cells = []
+        connections, cells = opened(ways[name], streams), []
         for length, times, unit in ((tokens, rounds, 1e6 / tokens), (1, 25 * rounds, 1e3)):
             used = lambda: [spent(proxy.pid) if proxy else 0, spent(server, "lethe-server")]
             before = used()
             for _ in range(times):
-                crowd(ways[name], streams, length)
+                burst(connections, length)
             cells += [(now - then) / times / streams * unit for now, then in zip(used(), before)]
         print(f"| {name} | {cells[0]:.0f} | {cells[1]:.0f} | {cells[2]:.2f} | {cells[3]:.2f} |")
     print()
@@ -370,10 +382,10 @@ def wires(arguments, work):
                 cells = ["", "", ""] if name == plain else ["{1:.3f} ({0:.2f} to {2:.2f})".format(*ratios), "{1:+.1f} ({0:+.0f} to {2:+.0f})".format(*extras),
                                                             short(ratios[1], extras[1] / 1000)]
                 print(f"| {streams} | {name} | {statistics.median(speeds[name]):.1f} | {cells[0]} | {statistics.median(firsts[name]):.1f} | {cells[1]} | {cells[2]} |")
-        print("\nProcessor time beside the engine's, with a tiny model; a request is one on a new connection, with a look at `/health` before:\n")
+        print(f"\nProcessor time beside the engine's, of a tiny model's {most} streams at once (a request is one of one token):\n")
         server.stop()
         server = Listener(arguments.tiny, work, 1, most)
-        costs(server.ways(), server.processes)
+        costs(server.ways(), server.processes, most)
     finally:
         server.stop()
 

@@ -29,12 +29,13 @@ def whole(**question):
 
 def streamed(**question):
     """Asks for a stream; an error before it begins ends the run, an end without a reason is none."""
-    stream, reason = client.chat.completions.create(**question, stream=True), None
+    stream, reason, begun = client.chat.completions.create(**question, stream=True), None, False
     try:
         for chunk in stream:
+            begun = True
             reason = chunk.choices[0].finish_reason or reason if chunk.choices else reason
     except openai.APIError:
-        return "broken"
+        return "broken" if begun else "unstarted"
     return "streamed" if reason else "cut off"
 
 

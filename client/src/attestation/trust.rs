@@ -54,7 +54,7 @@ pub struct Endorsements {
 
 impl Endorsements {
     /// Longest text form, in bytes.
-    pub const MAX_BYTES: usize = 128 * 1024;
+    pub const MAX_BYTES: usize = deployment::ENDORSEMENTS_MAX_BYTES;
 
     /// The text form: one line of JSON, bytes in hexadecimal, which operators hand to their machines.
     #[must_use]

@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use zeroize::Zeroizing;
+
 use crate::error::UsageError;
 
 /// Largest file that is read, in bytes. Evidence and collateral are far smaller, and the verifier has narrower limits of its own.
@@ -29,6 +31,18 @@ pub fn read(path: &Path) -> Result<Vec<u8>, UsageError> {
 /// As [`read`].
 pub fn read_long(path: &Path) -> Result<Vec<u8>, UsageError> {
     read_up_to(path, MAX_BODY_BYTES)
+}
+
+/// The text of a file with a secret, as far as `limit` bytes: what is longer is no secret of the kind, and its reader says so. Room for all
+/// of it is taken first, since a text that grows leaves copies.
+///
+/// # Errors
+/// [`UsageError::File`].
+pub fn read_secret(path: &Path, limit: usize) -> Result<Zeroizing<String>, UsageError> {
+    let failed = |source| UsageError::File { what: "read", path: path.display().to_string(), source };
+    let mut text = Zeroizing::new(String::with_capacity(limit));
+    File::open(path).and_then(|file| file.take(limit as u64).read_to_string(&mut text)).map_err(failed)?;
+    Ok(text)
 }
 
 fn read_up_to(path: &Path, limit: u64) -> Result<Vec<u8>, UsageError> {

@@ -1,6 +1,6 @@
 //! `lethe secrets …`
 
-use std::{collections::BTreeSet, fs::File, io::Read, path::Path, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::Path, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 use protocol::secrets::{Change, MAX_VALUE, OperatorKey};
@@ -220,9 +220,7 @@ fn read_values(items: Vec<String>) -> Result<Values, UsageError> {
 
 /// A value in a file, without the line feed that editors put at its end.
 fn read_value(path: &Path) -> Result<Zeroizing<String>, UsageError> {
-    let failed = |source| UsageError::File { what: "read", path: path.display().to_string(), source };
-    let mut text = Zeroizing::new(String::with_capacity(MAX_VALUE + 2));
-    File::open(path).and_then(|file| file.take(MAX_VALUE as u64 + 2).read_to_string(&mut text)).map_err(failed)?;
+    let mut text = files::read_secret(path, MAX_VALUE + 2)?;
     if text.ends_with('\n') {
         text.pop();
     }
@@ -298,7 +296,10 @@ async fn watch(arguments: WatchArguments) -> Result<(), Error> {
                 Ok(false) => String::new(),
                 Err(error) => {
                     let said = format!("{address}: {error}");
-                    failed = Some(error);
+                    // what no waiting changes is not forgotten for what it may
+                    if !matches!(failed, Some(Error::Refused(_))) {
+                        failed = Some(error);
+                    }
                     said
                 }
             };

@@ -2,9 +2,6 @@
 
 use std::{
     error::Error as _,
-    fs::File,
-    io::Read,
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::{
     arguments::{ApplianceArguments, AppliancesArguments, ConnectionArguments, TokenArguments},
-    speak,
+    files, speak,
     trust::{self, TrustArguments},
 };
 use crate::{
@@ -30,7 +27,7 @@ use crate::{
 };
 
 /// Longest file that may hold a token, in bytes.
-const MAX_TOKEN_FILE_BYTES: u64 = 4096;
+const MAX_TOKEN_FILE_BYTES: usize = 4096;
 
 /// What the arguments ask for.
 ///
@@ -121,20 +118,13 @@ fn notice(options: &Options) -> Notice {
 pub fn read_token(arguments: &TokenArguments) -> Result<Option<Token>, Error> {
     let text = match arguments {
         TokenArguments { token: Some(token), .. } => Zeroizing::new(token.clone()),
-        TokenArguments { token_file: Some(path), .. } => read_short(path)?,
+        TokenArguments { token_file: Some(path), .. } => files::read_secret(path, MAX_TOKEN_FILE_BYTES)?,
         _ => match std::env::var("LETHE_TOKEN") {
             Ok(token) if !token.is_empty() => Zeroizing::new(token),
             _ => return Ok(None),
         },
     };
     Ok(Some(text.trim().parse::<Token>().map_err(UsageError::Token)?))
-}
-
-fn read_short(path: &Path) -> Result<Zeroizing<String>, UsageError> {
-    let failed = |source| UsageError::File { what: "read", path: path.display().to_string(), source };
-    let mut text = Zeroizing::new(String::new());
-    File::open(path).and_then(|file| file.take(MAX_TOKEN_FILE_BYTES).read_to_string(&mut text)).map_err(failed)?;
-    Ok(text)
 }
 
 /// Says why something that vendors say about the platform is missing.

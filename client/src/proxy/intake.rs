@@ -75,9 +75,14 @@ impl Intake {
         let most =
             announced.upper().and_then(|upper| usize::try_from(upper).ok()).map_or(limit, |upper| upper.min(limit));
         let shares = u32::try_from(most.div_ceil(SHARE_BYTES)).unwrap_or(u32::MAX);
-        let share = Arc::clone(&self.room).acquire_many_owned(shares).await.map_err(|_| NotTaken::Incomplete)?;
+        let mut share = Arc::clone(&self.room).acquire_many_owned(shares).await.map_err(|_| NotTaken::Incomplete)?;
         match timeout(PATIENCE, Limited::new(body, limit).collect()).await {
-            Ok(Ok(body)) => Ok(Bytes::from_owner(Held { bytes: body.to_bytes(), _share: share })),
+            Ok(Ok(body)) => {
+                let bytes = body.to_bytes();
+                // what a body did not need, above all one that did not say its length, is the next one's
+                drop(share.split(share.num_permits().saturating_sub(bytes.len().div_ceil(SHARE_BYTES))));
+                Ok(Bytes::from_owner(Held { bytes, _share: share }))
+            }
             Ok(Err(error)) if error.is::<LengthLimitError>() => Err(NotTaken::TooLong { limit }),
             Ok(Err(_)) | Err(_) => Err(NotTaken::Incomplete),
         }
@@ -146,6 +151,22 @@ mod tests {
         drop(copy);
         second.await.expect("a body");
         assert!(intake.take(whole(0), 0).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_body_keeps_room_for_its_own_length_alone() {
+        let intake = Intake { room: Arc::new(Semaphore::new(4)) };
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.push(
+                intake.take(in_pieces(1), 2 * SHARE_BYTES).now_or_never().expect("there is room").expect("a body"),
+            );
+        }
+        assert_eq!(intake.room.available_permits(), 1);
+        let two = intake.take(whole(SHARE_BYTES + 1), 2 * SHARE_BYTES).now_or_never();
+        assert!(two.is_none(), "room for one is not room for two");
+        drop(held);
+        assert_eq!(intake.room.available_permits(), 4);
     }
 
     #[tokio::test(start_paused = true)]

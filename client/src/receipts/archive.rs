@@ -66,8 +66,10 @@ impl Archive {
         if let Some((keyset, bundle)) = &transcript.bundle {
             let digest = hex::encode(keyset.0);
             let name = format!("keyset-{}.bundle", digest.get(..16).unwrap_or(&digest));
-            if !self.folder.join(&name).exists() {
-                self.write(&name, bundle.as_bytes())?;
+            match self.make(&name, bundle.as_bytes()) {
+                // an answer before this one, or beside it, has brought it
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => made.map_err(|source| self.failed(&name, source))?,
             }
         }
         Ok(())
@@ -166,5 +168,33 @@ mod tests {
                 .unwrap()
                 .all(|entry| { entry.unwrap().file_name().to_str().unwrap().starts_with("without-receipt-") })
         );
+    }
+
+    #[test]
+    fn answers_that_end_together_bring_the_same_bundle() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = Archive::open(folder.path()).unwrap();
+        let start = std::sync::Barrier::new(16);
+        let save = |number: u8| {
+            let bundle = Some((Sha256Digest::of(b"keyset"), "the same bundle"));
+            start.wait();
+            let name = format!("rcpt-{number}");
+            let transcript = Transcript { id: Some(&name), request: b"q", response: b"a", receipt: None, bundle };
+            archive.save(&transcript)
+        };
+        std::thread::scope(|scope| {
+            let saving: Vec<_> = (0..16)
+                .map(|number| {
+                    scope.spawn({
+                        let save = &save;
+                        move || save(number)
+                    })
+                })
+                .collect();
+            for saved in saving {
+                assert!(saved.join().unwrap().is_ok());
+            }
+        });
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 16 * 2 + 1);
     }
 }

@@ -133,18 +133,21 @@ impl<E: Entry> Reports<E> {
     /// the kernel forgets its key to the secure processor.
     pub fn ask(&self, report_data: &ReportData) -> Result<Answer, ReportError> {
         let entry = self.entry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = ReportError::Conflict;
         for attempt in 0..ATTEMPTS {
             if attempt > 0 {
                 std::thread::sleep(PAUSE);
             }
             match once(&*entry, report_data) {
                 Ok(Some(answer)) => return Ok(answer),
-                Ok(None) => {}
-                Err(ReportError::File { source, .. }) if passing(&source) => {}
+                Ok(None) => last = ReportError::Conflict,
+                Err(ReportError::File { file, source }) if passing(&source) => {
+                    last = ReportError::File { file, source }
+                }
                 Err(error) => return Err(error),
             }
         }
-        Err(ReportError::Conflict)
+        Err(last)
     }
 }
 

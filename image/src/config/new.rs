@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 use clap::ArgGroup;
 use deployment::{Access, Clients, Draft, Engine, Image, ManifestDigest, Model, Rule, Token};
-use measurements::release::{Banks, Part};
-use serde::de::IgnoredAny;
 
 use crate::progress::Progress;
+use crate::release::Manifest;
 use crate::report::advise;
 
 const EXAMPLES: &str = "\
@@ -102,18 +101,6 @@ fn head(path: &Path, progress: Progress) -> io::Result<Option<gguf::Header>> {
     }
 }
 
-/// What is read of a manifest, to know one.
-#[derive(serde::Deserialize)]
-struct Manifest {
-    format: u32,
-    variant: String,
-    document: Option<IgnoredAny>,
-    #[serde(rename = "file")]
-    _file: Part,
-    #[serde(rename = "authenticode")]
-    _authenticode: Banks,
-}
-
 /// Longest manifest that is read, in bytes.
 const MANIFEST_MAX_BYTES: u64 = 64 * 1024;
 
@@ -125,10 +112,7 @@ fn manifest(path: &Path) -> anyhow::Result<ManifestDigest> {
     let file = File::open(path).with_context(wrong)?;
     file.take(MANIFEST_MAX_BYTES + 1).read_to_end(&mut bytes).with_context(wrong)?;
     ensure!(bytes.len() as u64 <= MANIFEST_MAX_BYTES, wrong());
-    let parsed: Manifest = serde_json::from_slice(&bytes).with_context(wrong)?;
-    ensure!(parsed.format == 1 && parsed.variant == "release", wrong());
-    let inside = "the image has a document inside, and takes no other";
-    ensure!(parsed.document.is_none(), advise(inside, "name an image that was built without --config").usage());
+    Manifest::parse(&bytes, path)?.takes_documents()?;
     Ok(ManifestDigest(crate::digest::of(bytes.as_slice()).context("cannot hash the manifest")?.0))
 }
 
@@ -179,6 +163,8 @@ mod tests {
         args: Args,
     }
 
+    /// Of an image of ours, as the client's tests have it.
+    const MANIFEST: &str = include_str!("../../../client/tests/client/tpm2/data/manifest.json");
     const TINY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/models/tiny-random-llama.gguf");
 
     fn parse(arguments: &[&str]) -> Result<Args, clap::Error> {
@@ -220,11 +206,7 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             path.to_str().unwrap().to_owned()
         };
-        let made = || {
-            let part = serde_json::json!({"sha256": "ab".repeat(32), "size": 1});
-            let banks = serde_json::json!({"sha256": "ab".repeat(32), "sha384": "cd".repeat(48)});
-            serde_json::json!({"format": 1, "variant": "release", "document": null, "file": part, "authenticode": banks})
-        };
+        let made = || serde_json::from_str::<serde_json::Value>(MANIFEST).unwrap();
         let text = made().to_string();
         let named = document(&["--model", TINY, "--anyone", "--manifest", &file("good", &text)]);
         let digest = crate::digest::of(text.as_bytes()).unwrap().0;
@@ -239,11 +221,17 @@ mod tests {
         for (text, reason) in [
             ("no JSON".to_owned(), none),
             ("{\"format\": 1}".to_owned(), none),
-            (changed("format", 2.into()), none),
-            (changed("variant", "unmended-initrd".into()), none),
+            (changed("format", 2.into()), "format 2"),
+            (changed("variant", "unmended-initrd".into()), "made for tests"),
             (changed("file", serde_json::Value::Null), none),
             (text + &" ".repeat(64 * 1024), none),
-            (changed("document", serde_json::json!({"sha256": "ab"})), "takes no other"),
+            (
+                changed(
+                    "document",
+                    serde_json::json!({"sha256": "ab".repeat(32), "sha384": "cd".repeat(48), "size": 1}),
+                ),
+                "takes no other",
+            ),
         ] {
             let args = parse(&["--model", TINY, "--anyone", "--manifest", &file("bad", &text)]).unwrap();
             let error = format!("{:#}", write(&args, Progress::silent()).unwrap_err());

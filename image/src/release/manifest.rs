@@ -20,7 +20,7 @@ const PLACES: &str = "fixed";
 
 /// What a manifest says, as far as a release needs it.
 #[derive(Debug, Deserialize)]
-pub(super) struct Manifest {
+pub(crate) struct Manifest {
     format: u32,
     variant: String,
     flavour: String,
@@ -56,12 +56,20 @@ struct Source {
 
 impl Manifest {
     /// Reads a manifest's text.
-    pub(super) fn parse(text: &[u8], path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn parse(text: &[u8], path: &Path) -> anyhow::Result<Self> {
         let failed =
             || advise(format!("{} is no manifest of an image", path.display()), "give what `lethe-image build` made");
         let manifest: Self = serde_json::from_slice(text).with_context(failed)?;
         ensure!(manifest.format == FORMAT, "manifests of format {} are unknown here", manifest.format);
         Ok(manifest)
+    }
+
+    /// Whether the image is one that is used, and takes its document from outside.
+    pub(crate) fn takes_documents(&self) -> anyhow::Result<()> {
+        let help = "name the manifest of an image that was built without --config";
+        ensure!(self.variant == VARIANT, advise("the manifest is of a kernel made for tests", help));
+        ensure!(self.document.is_none(), advise("the image has a document inside, and takes no other", help));
+        Ok(())
     }
 
     /// The commit of a build that others can repeat.

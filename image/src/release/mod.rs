@@ -14,6 +14,7 @@ mod verify;
 use clap::Subcommand;
 
 pub use cosign::{Args as CosignArgs, run as run_cosign};
+pub(crate) use manifest::Manifest;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -111,12 +111,8 @@ fn judge_address(document: &[u8], image: &Reference, case: &Case<'_>) -> Result<
     let addressed: Addressed =
         read(document).ok_or("the document names its image in a way that this client cannot read")?;
     let named = addressed.image.manifest_sha256.map(|digest| digest.0);
-    if case
-        .members
-        .image_manifest_sha256
-        .as_ref()
-        .is_some_and(|told| Some(told.0.as_slice()) != named.as_ref().map(<[u8; 32]>::as_slice))
-    {
+    let told = case.members.image_manifest_sha256.as_ref();
+    if told.is_some_and(|told| named.is_none_or(|named| told.0 != named)) {
         return Err("the machine says that its document names another manifest than it does".to_owned());
     }
     let Some(named) = named else { return Ok(()) };

@@ -104,6 +104,14 @@ fn quote(evidence: &Tpm2, key: TrustedKey, case: &Case<'_>) -> Result<(Verified,
     }
 }
 
+/// What was started before the image. That no other application was, is what the image is judged by.
+fn before(drivers: usize) -> String {
+    match drivers {
+        0 => "no other application was started before it".to_owned(),
+        drivers => format!("no other application was started before it, but {drivers} drivers, as the policy allows"),
+    }
+}
+
 fn judge_image<'a>(
     verified: &Verified,
     event_log: &[u8],
@@ -117,7 +125,7 @@ fn judge_image<'a>(
         let digests: Vec<&[u8]> = digests.iter().map(Vec::as_slice).collect();
         match verified.judge_image(event_log, &Image { digests: &digests, firmware, load_options: &[] }) {
             Ok(()) => {
-                findings.accept(Subject::Image, format!("{reference}; no other application was started before it"));
+                findings.accept(Subject::Image, format!("{reference}; {}", before(verified.drivers())));
                 return Some(reference);
             }
             Err(refusal) => drop(refused.get_or_insert(refusal)),

@@ -74,6 +74,12 @@ impl Verified {
         self.boot_judged
     }
 
+    /// How many drivers the log says were started, which the policy then allowed; none where there was no log to replay.
+    #[must_use]
+    pub fn drivers(&self) -> usize {
+        self.drivers.as_ref().map_or(0, Vec::len)
+    }
+
     /// Judges what was booted, whatever its document: rules P6 to P9, in every quoted bank.
     ///
     /// # Errors
